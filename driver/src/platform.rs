@@ -1,0 +1,71 @@
+//! What the kernel gives the driver besides DMA memory: a clock, and a way to wait.
+
+use core::ops::{Add, Sub};
+use core::time::Duration;
+
+pub use virtio_drivers::transport::pci::bus::DeviceFunction;
+pub use virtio_drivers::{BufferDirection, Hal, PhysAddr};
+
+/// A point on the kernel's monotonic clock: the time since an origin of the kernel's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(pub Duration);
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A date: seconds and nanoseconds since 1970-01-01 00:00 UTC, as FUSE carries it. Before 1970, `seconds` is negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Whole seconds, rounded down.
+    pub seconds: i64,
+    /// 0 to 999,999,999.
+    pub nanoseconds: u32,
+}
+
+/// The kernel, as the driver sees it.
+///
+/// # Locking
+///
+/// The driver never holds a lock while it calls [`wait_until`](Self::wait_until); it may hold a spin lock during the
+/// other calls, so these must not call back into the driver.
+pub trait Platform: Send + Sync {
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+
+    /// The date.
+    fn wall_clock(&self) -> Timestamp;
+
+    /// Waits until `ready` answers true or `deadline` is past; returns the last answer of `ready`.
+    ///
+    /// May spin, yield or halt. A platform that halts must ask `ready` once more with interrupts masked before it does,
+    /// and must not halt for ever: a completion may be taken from the queue by another CPU, which raises no interrupt
+    /// here.
+    fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool;
+
+    /// The number of the CPU this runs on; picks the request queue.
+    fn cpu(&self) -> usize {
+        0
+    }
+
+    /// Takes the right to access memory away from a PCI function that does not confirm its reset (by clearing Bus Master
+    /// Enable, or its IOMMU mappings), and says whether that was done.
+    ///
+    /// Until the device is known to have stopped, calls whose buffers it may still write cannot return.
+    fn revoke_dma(&self, function: DeviceFunction) -> bool {
+        let _ = function;
+        false
+    }
+}
