@@ -32,7 +32,7 @@ fail() {
 
 wrong_usage() {
 	say "$@"
-	say "try '$program --help'"
+	say "try '$0 --help'"
 	exit 2
 }
 

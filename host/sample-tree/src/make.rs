@@ -2,7 +2,7 @@
 //!
 //! `small` is what the demo shows. `full` holds what can go wrong: names of 255 bytes, with spaces, newlines and bytes
 //! that are not UTF-8; twelve levels of nesting; a directory of 20,000 entries; a sparse file of 1 GiB; links of every
-//! kind; fifo and socket; odd modes; times before 1970 and after 2038. It takes about 50 MiB of disk.
+//! kind; fifo and socket; odd modes; times before 1970 and after 2038. It takes about 15 MiB of disk.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
