@@ -8,6 +8,10 @@ mod error;
 mod platform;
 #[allow(unsafe_code)]
 pub mod virtio;
+#[allow(dead_code)]
+mod session;
+#[allow(dead_code)]
+mod wire;
 
 pub use error::{Errno, Error};
 pub use platform::{BufferDirection, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};
