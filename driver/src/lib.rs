@@ -6,10 +6,10 @@ extern crate alloc;
 
 mod error;
 mod platform;
-#[allow(unsafe_code)]
-pub mod virtio;
 #[allow(dead_code)]
 mod session;
+#[allow(unsafe_code)]
+pub mod virtio;
 #[allow(dead_code)]
 mod wire;
 

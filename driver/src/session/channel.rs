@@ -1,15 +1,18 @@
 //! What carries requests to the server and replies back.
 
-use crate::wire::{InHeader, Operation, OutHeader, Unique};
 use crate::Error;
+use crate::wire::{InHeader, Operation, OutHeader, Unique};
 use core::iter;
 use zerocopy::IntoBytes;
+
+/// The most bytes of an operation's fixed arguments.
+const ARGS_MAX_BYTES: usize = 64;
 
 /// One request with the room for its reply.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     header: InHeader,
-    args: [u8; Self::ARGS_MAX_BYTES],
+    args: [u8; ARGS_MAX_BYTES],
     args_bytes: usize,
     /// Names; those that are not empty are sent, each followed by a NUL byte.
     names: [&'a [u8]; 2],
@@ -68,18 +71,21 @@ pub(crate) trait Channel: Send + Sync {
 }
 
 impl<'a> Request<'a> {
-    const ARGS_MAX_BYTES: usize = 64;
-
     /// The most bytes that [`Self::head`] makes: every operation's arguments, and two names.
-    pub(crate) const HEAD_MAX_BYTES: usize = InHeader::BYTES + Self::ARGS_MAX_BYTES + 2 * 256;
+    pub(crate) const HEAD_MAX_BYTES: usize = InHeader::BYTES + ARGS_MAX_BYTES + 2 * 256;
 
     /// The most bytes of a fixed body; the largest is that of STATX.
     pub(crate) const BODY_MAX_BYTES: usize = 288;
 
     /// A request with `payload` behind its names and room for `data` in its reply. The length is filled in.
-    pub(crate) fn new<O: Operation>(mut header: InHeader, operation: &'a O, payload: &'a [u8], data: &'a mut [u8]) -> Self {
-        const { assert!(size_of::<O::Args>() <= Self::ARGS_MAX_BYTES && size_of::<O::Body>() <= Self::BODY_MAX_BYTES) };
-        let mut args = [0; Self::ARGS_MAX_BYTES];
+    pub(crate) fn new<O: Operation>(
+        mut header: InHeader,
+        operation: &'a O,
+        payload: &'a [u8],
+        data: &'a mut [u8],
+    ) -> Self {
+        const { assert!(size_of::<O::Args>() <= ARGS_MAX_BYTES && size_of::<O::Body>() <= Self::BODY_MAX_BYTES) };
+        let mut args = [0; ARGS_MAX_BYTES];
         let args_bytes = size_of::<O::Args>();
         args[..args_bytes].copy_from_slice(operation.args().as_bytes());
         let names = operation.names();
