@@ -129,6 +129,9 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
+    /// What is expected of a request that was never sent.
+    pub(crate) const NOTHING: Self = Self { unique: Unique(0), body_bytes: 0, data_bytes: 0 };
+
     pub(crate) fn of(request: &Request<'_>) -> Self {
         Self { unique: request.unique(), body_bytes: request.body_bytes, data_bytes: request.data.len() }
     }
