@@ -77,10 +77,10 @@ impl<'a> Request<'a> {
     /// The most bytes of a fixed body; the largest is that of STATX.
     pub(crate) const BODY_MAX_BYTES: usize = 288;
 
-    /// A request with `payload` behind its names and room for `data` in its reply. The length is filled in.
+    /// A request of `operation` without its names, with `payload` and with room for `data` in its reply.
     pub(crate) fn new<O: Operation>(
         mut header: InHeader,
-        operation: &'a O,
+        operation: &O,
         payload: &'a [u8],
         data: &'a mut [u8],
     ) -> Self {
@@ -88,10 +88,16 @@ impl<'a> Request<'a> {
         let mut args = [0; ARGS_MAX_BYTES];
         let args_bytes = size_of::<O::Args>();
         args[..args_bytes].copy_from_slice(operation.args().as_bytes());
-        let names = operation.names();
-        let names_bytes: usize = names.iter().map(|name| if name.is_empty() { 0 } else { name.len() + 1 }).sum();
-        header.len = (InHeader::BYTES + args_bytes + names_bytes + payload.len()) as u32;
-        Self { header, args, args_bytes, names, payload, body_bytes: size_of::<O::Body>(), data }
+        header.len = (InHeader::BYTES + args_bytes + payload.len()) as u32;
+        Self { header, args, args_bytes, names: [&[]; 2], payload, body_bytes: size_of::<O::Body>(), data }
+    }
+
+    /// The request with the operation's names.
+    pub(crate) fn with_names(mut self, names: [&'a [u8]; 2]) -> Self {
+        let bytes: usize = names.iter().filter(|name| !name.is_empty()).map(|name| name.len() + 1).sum();
+        self.header.len += bytes as u32;
+        self.names = names;
+        self
     }
 
     /// The header, the arguments and the names, in pieces whose bytes follow each other.

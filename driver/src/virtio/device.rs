@@ -225,29 +225,24 @@ impl<H: Hal> Channel for Device<H> {
         done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
     ) {
         let queue = self.request_queue();
-        let mut source = requests.enumerate();
-        let mut exhausted = false;
+        let mut source = requests.fuse().enumerate().peekable();
         let mut in_flight = InFlight { device: self, owned: Owned::default() };
         loop {
-            let mut next = || {
-                let next = source.next();
-                exhausted |= next.is_none();
-                next
-            };
             if !self.is_running() {
                 self.stop();
                 if in_flight.owned.is_empty() {
-                    if let Some((place, _)) = next() {
+                    if let Some((place, _)) = source.next() {
                         done(place, Err(Error::Device("the device was reset")));
                     }
                     return;
                 }
-            } else if !exhausted {
+            } else if source.peek().is_some() {
                 // SAFETY: each request owns its borrow of its buffers for a lifetime that outlasts this call, and this call
                 // does not end before `owned` is empty: not here, and not by unwinding, since `InFlight` resets the
                 // device first.
                 let notify = unsafe {
-                    queue.submit(&mut in_flight.owned, &mut next, &mut |place, error| done(place, Err(error)))
+                    let mut refused = |place, error| done(place, Err(error));
+                    queue.submit(&mut in_flight.owned, &mut || source.next(), &mut refused)
                 };
                 if notify {
                     self.transport.notify(queue.number);
@@ -270,7 +265,7 @@ impl<H: Hal> Channel for Device<H> {
                 let reply = |data_bytes| Reply { body: &finished.body[..finished.body_bytes], data_bytes };
                 done(finished.place, finished.result.map(reply));
             }
-            if exhausted && in_flight.owned.is_empty() {
+            if source.peek().is_none() && in_flight.owned.is_empty() {
                 return;
             }
             if idle {

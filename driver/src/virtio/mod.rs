@@ -3,6 +3,7 @@
 mod config;
 mod device;
 mod dma;
+pub mod pci;
 mod queue;
 mod shared_memory;
 mod transport;

@@ -278,10 +278,10 @@ impl<H: Hal> Slots<H> {
     /// The rule of the used ring that the device broke. It must be reset then.
     pub(super) fn harvest(&mut self) -> Result<bool, BrokenRule> {
         let mut any = false;
-        loop {
+        while !self.lost {
             let waiting = self.ring.used_waiting();
             if waiting == 0 {
-                return Ok(any);
+                break;
             }
             if waiting > self.in_flight {
                 return Err("the device used more buffers than it has");
@@ -293,6 +293,7 @@ impl<H: Hal> Slots<H> {
             any = true;
             self.ring.ask_for_interrupt();
         }
+        Ok(any)
     }
 
     fn note_used(&mut self, id: u32, written: usize) -> Result<(), BrokenRule> {
