@@ -5,9 +5,16 @@
 extern crate alloc;
 
 mod error;
+pub mod fs;
 mod platform;
+mod session;
 #[allow(unsafe_code)]
 pub mod virtio;
+pub mod vnode;
+mod wire;
 
 pub use error::{Errno, Error};
+pub use fs::{MountOptions, VirtioFs};
 pub use platform::{BufferDirection, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};
+pub use session::{Credentials, Negotiated};
+pub use wire::{Attr, FileType, InitFlags, NodeId, StatFs};

@@ -1,7 +1,16 @@
-//! The virtio device: transport, configuration, virtqueues. The only layer with `unsafe`.
+//! The virtio device: discovery on PCI, configuration, virtqueues. The only layer with `unsafe`.
 
+mod config;
+mod device;
+mod dma;
+pub mod pci;
+mod queue;
 mod shared_memory;
 mod transport;
 
+pub use config::{Config, Tag};
+pub(crate) use device::Device;
+pub use device::DeviceOptions;
+pub(crate) use queue::POST_MAX_BYTES;
 pub use shared_memory::SharedMemoryRegion;
 pub use transport::{DeviceStatus, RingAddresses, Transport};

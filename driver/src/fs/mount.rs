@@ -1,0 +1,189 @@
+//! The mounted file system.
+
+use super::path::{Found, LastLink, resolve};
+use super::{File, Metadata, ReadDir};
+use crate::session::{Credentials, Negotiated, Session};
+use crate::virtio::{Device, DeviceOptions, Transport};
+use crate::vnode::Node;
+use crate::wire::StatFs;
+use crate::{Errno, Error, Hal, Platform};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// How a directory is mounted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MountOptions {
+    /// On whose behalf requests are sent. The server checks permissions for few of them.
+    pub credentials: Credentials,
+    /// How the device is operated.
+    pub device: DeviceOptions,
+}
+
+/// A mounted directory of the host. Clones are the same mount.
+///
+/// Paths are bytes and start at the root of the mount, with or without a slash; nothing leads out of it: `..` of the root is the
+/// root, and so is the start of an absolute symbolic link.
+///
+/// # Locking
+///
+/// Every method waits for the server and holds no lock meanwhile. All types of this module may be used by several threads.
+#[derive(Clone, Debug)]
+pub struct VirtioFs {
+    root: Node,
+}
+
+impl VirtioFs {
+    /// Starts the device behind `transport` and opens a session with its server.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] or [`Error::Device`] if the device or the server does not play its part: see the text;
+    /// [`Error::NoMemory`].
+    pub fn mount<H: Hal + 'static>(
+        transport: impl Transport + 'static,
+        platform: Arc<dyn Platform>,
+        options: &MountOptions,
+    ) -> Result<Self, Error> {
+        let device = Device::<H>::new(Box::new(transport), platform, &options.device)?;
+        Self::mount_channel(Box::new(device), options)
+    }
+
+    /// Opens a session on `channel`.
+    pub(crate) fn mount_channel(
+        channel: Box<dyn crate::session::Channel>,
+        options: &MountOptions,
+    ) -> Result<Self, Error> {
+        let session = Session::open(channel, options.credentials)?;
+        Ok(Self { root: Node::root(Arc::new(session)) })
+    }
+
+    /// Ends the session: the server is told to forget every inode, and the device is reset.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if clones of this mount, nodes or open files still live; then the session ends when the last of them is dropped. Else
+    /// the error of the session's end, which has ended all the same.
+    pub fn unmount(self) -> Result<(), Error> {
+        let session = self.root.session().clone();
+        drop(self);
+        if Arc::strong_count(&session) > 1 {
+            return Err(Error::Invalid(Errno::EBUSY));
+        }
+        session.end()
+    }
+
+    /// What was negotiated with the server.
+    pub fn negotiated(&self) -> &Negotiated {
+        self.root.session().negotiated()
+    }
+
+    /// The root directory's inode: the way into the inode-level API.
+    pub fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// Sends what waits for company: FORGETs, today. A kernel may call this from its idle loop.
+    pub fn maintain(&self) {
+        self.root.session().flush_forgets();
+    }
+
+    /// The inode that `path` leads to; symbolic links are followed.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`, `EINVAL` as POSIX has them; those of the server and the device.
+    pub fn node(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
+        Ok(self.follow(path.as_ref())?.node)
+    }
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::node`]; `EISDIR` or `EOPNOTSUPP` if it is no regular file.
+    pub fn open(&self, path: impl AsRef<[u8]>) -> Result<File, Error> {
+        Ok(File::new(self.node(path)?.open()?))
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`]; [`Error::NoMemory`] if it does not fit.
+    pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
+        self.open(path)?.read_all()
+    }
+
+    /// Reads a whole file that contains UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`]; `EINVAL` if it is not UTF-8.
+    pub fn read_to_string(&self, path: impl AsRef<[u8]>) -> Result<String, Error> {
+        String::from_utf8(self.read(path)?).map_err(|_| Error::Invalid(Errno::EINVAL))
+    }
+
+    /// Lists a directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::node`]; `ENOTDIR` if it is no directory.
+    pub fn read_dir(&self, path: impl AsRef<[u8]>) -> Result<ReadDir, Error> {
+        Ok(ReadDir::new(self.node(path)?.opendir()?))
+    }
+
+    /// The metadata of what `path` leads to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::node`].
+    pub fn metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
+        self.follow(path.as_ref())?.attr().map(Metadata::new)
+    }
+
+    /// As [`Self::metadata`], but of a symbolic link that `path` ends in, not of its target.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::node`].
+    pub fn symlink_metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
+        resolve(&self.root, path.as_ref(), LastLink::Stop)?.attr().map(Metadata::new)
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::node`]; `EINVAL` if it is no symbolic link.
+    pub fn read_link(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
+        resolve(&self.root, path.as_ref(), LastLink::Stop)?.node.readlink()
+    }
+
+    /// Whether `path` leads to anything.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::node`], but for those that say no: `ENOENT` and `ENOTDIR`.
+    pub fn exists(&self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
+        match self.follow(path.as_ref()).map_err(|error| (error.errno(), error)) {
+            Ok(_) => Ok(true),
+            Err((Errno::ENOENT | Errno::ENOTDIR, _)) => Ok(false),
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    /// How full the file system is that holds the root.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub fn statfs(&self) -> Result<StatFs, Error> {
+        self.root.statfs()
+    }
+
+    fn follow(&self, path: &[u8]) -> Result<Found, Error> {
+        resolve(&self.root, path, LastLink::Follow)
+    }
+}

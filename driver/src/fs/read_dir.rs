@@ -1,0 +1,99 @@
+//! Directory listings.
+
+use super::Metadata;
+use crate::Error;
+use crate::vnode::{Dir, Node};
+use crate::wire::{Attr, FileType};
+use alloc::vec::Vec;
+
+/// The entries of a directory without `.` and `..`, in the server's order. Ends after the first error.
+#[derive(Debug)]
+pub struct ReadDir {
+    dir: Dir,
+    failed: bool,
+}
+
+/// An entry of a directory.
+#[derive(Debug)]
+pub struct DirEntry {
+    name: Vec<u8>,
+    parent: Node,
+    file_type: Option<FileType>,
+    found: Option<(Node, Attr)>,
+}
+
+impl ReadDir {
+    pub(super) fn new(dir: Dir) -> Self {
+        Self { dir, failed: false }
+    }
+
+    fn next_entry(&mut self) -> Result<Option<DirEntry>, Error> {
+        let parent = self.dir.node().clone();
+        while let Some(entry) = self.dir.next_entry()? {
+            if entry.name != b"." && entry.name != b".." {
+                let mut name = Vec::new();
+                name.try_reserve_exact(entry.name.len()).map_err(|_| Error::NoMemory)?;
+                name.extend_from_slice(entry.name);
+                return Ok(Some(DirEntry { name, parent, file_type: entry.file_type, found: entry.node }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for ReadDir {
+    type Item = Result<DirEntry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.next_entry();
+        self.failed = next.is_err();
+        next.transpose()
+    }
+}
+
+impl DirEntry {
+    /// The name: bytes of any encoding.
+    pub fn file_name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// The kind of file; symbolic links are not followed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::metadata`], if the server did not say with the listing.
+    pub fn file_type(&self) -> Result<FileType, Error> {
+        match self.file_type {
+            Some(file_type) => Ok(file_type),
+            None => Ok(self.find()?.1.file_type),
+        }
+    }
+
+    /// The metadata, as it came with the listing if it did; symbolic links are not followed.
+    ///
+    /// # Errors
+    ///
+    /// The server's; `ENOENT` if the entry is gone meanwhile.
+    pub fn metadata(&self) -> Result<Metadata, Error> {
+        Ok(Metadata::new(self.find()?.1))
+    }
+
+    /// The inode.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::metadata`].
+    pub fn node(&self) -> Result<Node, Error> {
+        Ok(self.find()?.0)
+    }
+
+    fn find(&self) -> Result<(Node, Attr), Error> {
+        match &self.found {
+            Some(found) => Ok(found.clone()),
+            None => self.parent.lookup(&self.name),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What carries requests to the server and replies back.
+
+use crate::Error;
+use crate::wire::{InHeader, Operation, OutHeader, Unique};
+use core::iter;
+use zerocopy::IntoBytes;
+
+/// The most bytes of an operation's fixed arguments.
+const ARGS_MAX_BYTES: usize = 64;
+
+/// One request with the room for its reply.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    header: InHeader,
+    args: [u8; ARGS_MAX_BYTES],
+    args_bytes: usize,
+    /// Names; those that are not empty are sent, each followed by a NUL byte.
+    names: [&'a [u8]; 2],
+    /// What follows the names.
+    payload: &'a [u8],
+    /// The length of the reply's fixed body.
+    body_bytes: usize,
+    /// Room for the data of the reply, which follows the fixed body.
+    data: &'a mut [u8],
+}
+
+/// A good reply.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reply<'r> {
+    /// The fixed body.
+    pub(crate) body: &'r [u8],
+    /// How many bytes of the request's room for data were written.
+    pub(crate) data_bytes: usize,
+}
+
+/// How much a channel carries at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The most bytes of data of one request, however its pages lie in memory.
+    pub(crate) max_data_bytes: usize,
+}
+
+/// The way to the server. [`virtio::Device`](crate::virtio) is the real one.
+pub(crate) trait Channel: Send + Sync {
+    fn limits(&self) -> Limits;
+
+    /// Sends `requests`, as many of them at the same time as there is room for, and calls `done` for each with its
+    /// place in the sequence, in the order of the replies. Returns when no request is in flight any more.
+    ///
+    /// The buffers of a request are the device's until `done` was called for it. A request that is not sent because
+    /// the device failed is `done` with that error; the rest of `requests` is then not asked for.
+    ///
+    /// # Locking
+    ///
+    /// Waits. No lock may be held that another call of the driver takes.
+    fn exchange<'a>(
+        &self,
+        requests: &mut dyn Iterator<Item = Request<'a>>,
+        done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
+    );
+
+    /// Sends a request that has no reply on the high-priority queue, and does not wait until the device took it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    fn post(&self, request: &Request<'_>) -> Result<(), Error>;
+
+    /// Ends everything: the device is reset and every request from now on fails.
+    fn shut_down(&self);
+}
+
+impl<'a> Request<'a> {
+    /// The most bytes that [`Self::head`] makes: every operation's arguments, and two names.
+    pub(crate) const HEAD_MAX_BYTES: usize = InHeader::BYTES + ARGS_MAX_BYTES + 2 * 256;
+
+    /// The most bytes of a fixed body; the largest is that of STATX.
+    pub(crate) const BODY_MAX_BYTES: usize = 288;
+
+    /// A request of `operation` without its names, with `payload` and with room for `data` in its reply.
+    pub(crate) fn new<O: Operation>(
+        mut header: InHeader,
+        operation: &O,
+        payload: &'a [u8],
+        data: &'a mut [u8],
+    ) -> Self {
+        const { assert!(size_of::<O::Args>() <= ARGS_MAX_BYTES && size_of::<O::Body>() <= Self::BODY_MAX_BYTES) };
+        let mut args = [0; ARGS_MAX_BYTES];
+        let args_bytes = size_of::<O::Args>();
+        args[..args_bytes].copy_from_slice(operation.args().as_bytes());
+        header.len = (InHeader::BYTES + args_bytes + payload.len()) as u32;
+        Self { header, args, args_bytes, names: [&[]; 2], payload, body_bytes: size_of::<O::Body>(), data }
+    }
+
+    /// The request with the operation's names.
+    pub(crate) fn with_names(mut self, names: [&'a [u8]; 2]) -> Self {
+        let bytes: usize = names.iter().filter(|name| !name.is_empty()).map(|name| name.len() + 1).sum();
+        self.header.len += bytes as u32;
+        self.names = names;
+        self
+    }
+
+    /// The header, the arguments and the names, in pieces whose bytes follow each other.
+    pub(crate) fn head(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.names.iter().filter(|name| !name.is_empty()).flat_map(|name| [*name, b"\0"]);
+        iter::once(self.header.as_bytes()).chain(iter::once(&self.args[..self.args_bytes])).chain(names)
+    }
+
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    pub(crate) fn data(&mut self) -> &mut [u8] {
+        self.data
+    }
+
+    pub(crate) fn unique(&self) -> Unique {
+        Unique(self.header.unique)
+    }
+
+    /// The length of the reply's header and fixed body.
+    pub(crate) fn reply_head_bytes(&self) -> usize {
+        OutHeader::BYTES + self.body_bytes
+    }
+}
+
+/// What must be known of a request to check its reply.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) unique: Unique,
+    /// The length of the fixed body.
+    pub(crate) body_bytes: usize,
+    /// The room for data.
+    pub(crate) data_bytes: usize,
+}
+
+impl Expected {
+    /// What is expected of a request that was never sent.
+    pub(crate) const NOTHING: Self = Self { unique: Unique(0), body_bytes: 0, data_bytes: 0 };
+
+    pub(crate) fn of(request: &Request<'_>) -> Self {
+        Self { unique: request.unique(), body_bytes: request.body_bytes, data_bytes: request.data.len() }
+    }
+
+    /// Checks a reply of which the device says it wrote `written` bytes: its header, then its length. Gives the number
+    /// of bytes of data.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if the server refused the request; [`Error::Protocol`] if the reply breaks a rule.
+    pub(crate) fn check(&self, header: &OutHeader, written: usize) -> Result<usize, Error> {
+        let after_header = header.check(self.unique, written)?;
+        match after_header.checked_sub(self.body_bytes) {
+            Some(data_bytes) if data_bytes <= self.data_bytes => Ok(data_bytes),
+            Some(_) => Err(Error::Protocol("a reply is longer than its request allows")),
+            None => Err(Error::Protocol("a reply is cut short")),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What FUSE_INIT settles.
+
+use super::{Channel, Request};
+use crate::Error;
+use crate::wire::{InHeader, Init, InitFlags, InitReply, NodeId, Operation, Unique};
+
+/// What both sides agreed on at FUSE_INIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The server's minor version of FUSE 7, at least 31; the session uses what both sides know.
+    pub minor: u32,
+    /// What both sides can do.
+    pub flags: InitFlags,
+    /// The most bytes of data of one READ or WRITE: what the server and the virtqueue allow, a multiple of 4 KiB.
+    pub max_transfer_bytes: usize,
+    /// The unit of the server's timestamps, in nanoseconds.
+    pub time_granularity_ns: u32,
+}
+
+/// What the driver can do.
+const SUPPORTED: InitFlags = InitFlags::ASYNC_READ
+    .union(InitFlags::BIG_WRITES)
+    .union(InitFlags::DO_READDIRPLUS)
+    .union(InitFlags::NO_OPEN_SUPPORT)
+    .union(InitFlags::PARALLEL_DIROPS)
+    .union(InitFlags::MAX_PAGES)
+    .union(InitFlags::NO_OPENDIR_SUPPORT)
+    .union(InitFlags::INIT_EXT);
+
+/// The unit of `max_pages`, in bytes, and the least that a request may carry.
+const PAGE_BYTES: usize = 4096;
+/// What counts without `MAX_PAGES` (`FUSE_DEFAULT_MAX_PAGES_PER_REQ`).
+const DEFAULT_MAX_PAGES: usize = 32;
+
+impl Negotiated {
+    /// Opens a session on `channel`: sends FUSE_INIT, before any other request, and takes the limits from its reply.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the server is too old or its reply makes no sense; [`Error::Refused`] if it does not want us.
+    pub(super) fn open(channel: &dyn Channel, unique: Unique) -> Result<Self, Error> {
+        let channel_bytes = channel.limits().max_data_bytes;
+        let init = Init { flags: SUPPORTED, max_readahead_bytes: u32::try_from(channel_bytes).unwrap_or(u32::MAX) };
+        let mut data = [0; Init::REPLY_ROOM_BYTES];
+        let header = InHeader::new(Init::OPCODE, NodeId(0), unique);
+        let mut result = Err(Error::Device("the INIT request was lost"));
+        let request = Request::new(header, &init, &[], &mut data);
+        channel.exchange(&mut core::iter::once(request), &mut |_, reply| {
+            result = reply.map(|reply| reply.data_bytes);
+        });
+        let reply = InitReply::decode(&data[..result?])?;
+        let negotiated = Self::settle(&reply, channel_bytes);
+        log::debug!("session {negotiated:?}");
+        Ok(negotiated)
+    }
+
+    fn settle(reply: &InitReply, channel_bytes: usize) -> Self {
+        let flags = reply.flags() & SUPPORTED;
+        let max_pages =
+            if flags.contains(InitFlags::MAX_PAGES) { reply.max_pages.max(1).into() } else { DEFAULT_MAX_PAGES };
+        let max_write = (reply.max_write as usize).max(PAGE_BYTES);
+        let max_transfer_bytes = max_write.min(max_pages * PAGE_BYTES).min(channel_bytes) / PAGE_BYTES * PAGE_BYTES;
+        Self { minor: reply.minor, flags, max_transfer_bytes, time_granularity_ns: reply.time_gran.max(1) }
+    }
+}

@@ -1,0 +1,301 @@
+//! A virtio-fs device in operation: the real channel of a session.
+
+use super::config::Config;
+use super::queue::{Owned, Queue, QueueOptions};
+use super::transport::{DeviceStatus, Transport};
+use crate::session::{Channel, Limits, Reply, Request};
+use crate::{Error, Platform};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bitflags::bitflags;
+use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
+use virtio_drivers::Hal;
+
+bitflags! {
+    /// Virtio feature bits that the driver knows (VIRTIO 1.3 §6).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) struct Features: u64 {
+        const RING_INDIRECT_DESC = 1 << 28;
+        const RING_EVENT_IDX = 1 << 29;
+        const VERSION_1 = 1 << 32;
+        const ACCESS_PLATFORM = 1 << 33;
+    }
+}
+
+/// How a device is operated.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceOptions {
+    /// How many request queues are used at most, of those that the device has.
+    pub request_queues: u16,
+    /// How many requests may be in flight in one queue; at most 64.
+    pub requests_in_flight: u16,
+    /// The most bytes of data of one request. Each request that may be in flight takes 16 bytes of memory per 4 KiB.
+    pub max_request_bytes: usize,
+    /// How long the device may take for a request before it is given up and reset.
+    pub request_timeout: Duration,
+}
+
+impl Default for DeviceOptions {
+    fn default() -> Self {
+        Self {
+            request_queues: 8,
+            requests_in_flight: 32,
+            max_request_bytes: 1 << 20,
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The number of the high-priority queue.
+const HIGH_PRIORITY: u16 = 0;
+/// The number of the first request queue: the driver does not accept the feature that would put a queue in between.
+const FIRST_REQUEST: u16 = 1;
+/// How many FORGETs may be on their way.
+const POSTS_IN_FLIGHT: u16 = 8;
+
+/// Where a device is in its life.
+mod life {
+    /// Requests are served.
+    pub(super) const RUNNING: u8 = 0;
+    /// Somebody found a reason to end it, and resets it.
+    pub(super) const STOPPING: u8 = 1;
+    /// It was reset; no memory is its any more.
+    pub(super) const STOPPED: u8 = 2;
+}
+
+/// A virtio-fs device in operation.
+pub(crate) struct Device<H: Hal> {
+    transport: Box<dyn Transport>,
+    platform: Arc<dyn Platform>,
+    high_priority: Queue<H>,
+    requests: Vec<Queue<H>>,
+    request_timeout: Duration,
+    life: AtomicU8,
+}
+
+impl<H: Hal> Device<H> {
+    /// Initialises the device behind `transport`, by the steps of VIRTIO 1.3 §3.1.1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] or [`Error::Device`] if the device does not play its part; [`Error::NoMemory`].
+    pub(crate) fn new(
+        transport: Box<dyn Transport>,
+        platform: Arc<dyn Platform>,
+        options: &DeviceOptions,
+    ) -> Result<Self, Error> {
+        let request_timeout = options.request_timeout;
+        // 1. Reset the device. (Should a later step fail, it is left with the status it has reached: it was told of no memory.)
+        transport.reset(&*platform)?;
+        // 2. and 3. The driver has found the device and knows how to drive it.
+        let mut status = DeviceStatus::ACKNOWLEDGE;
+        transport.set_status(status)?;
+        status |= DeviceStatus::DRIVER;
+        transport.set_status(status)?;
+
+        // 4. Accept what both sides know.
+        let offered = Features::from_bits_retain(transport.device_features());
+        if !offered.contains(Features::VERSION_1) {
+            return Err(Error::Protocol("the device is older than virtio 1.0"));
+        }
+        let features = Features::all() & offered;
+        transport.set_driver_features(features.bits());
+
+        // 5. and 6. The device has to agree.
+        status |= DeviceStatus::FEATURES_OK;
+        transport.set_status(status)?;
+        if !transport.status().contains(DeviceStatus::FEATURES_OK) {
+            return Err(Error::Protocol("the device did not accept the features it offers"));
+        }
+
+        // 7. Read the configuration, set up the queues.
+        let config = Config::read(&*transport)?;
+        log::debug!("device {config:?}, features {features:?}");
+        let queue_options = |number, slots| QueueOptions {
+            max_size: transport.max_queue_size(number),
+            slots,
+            max_data_bytes: options.max_request_bytes,
+            indirect: features.contains(Features::RING_INDIRECT_DESC),
+            event_index: features.contains(Features::RING_EVENT_IDX),
+            interrupts: transport.interrupts(),
+        };
+        let high_priority = Queue::for_posts(HIGH_PRIORITY, &queue_options(HIGH_PRIORITY, POSTS_IN_FLIGHT))?;
+        let count = u32::from(options.request_queues.max(1)).min(config.request_queues) as usize;
+        let mut requests = Vec::new();
+        requests.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
+        for number in (FIRST_REQUEST..).take(count) {
+            requests.push(Queue::for_requests(number, &queue_options(number, options.requests_in_flight))?);
+        }
+        let life = AtomicU8::new(life::RUNNING);
+        // From here on the device may be told of memory: dropping `device` resets it first.
+        let device = Self { transport, platform, high_priority, requests, request_timeout, life };
+        for queue in device.queues() {
+            device.transport.enable_queue(queue.number, queue.size(), queue.addresses())?;
+        }
+
+        // 8. The device is live.
+        device.transport.set_status(status | DeviceStatus::DRIVER_OK)?;
+        Ok(device)
+    }
+
+    /// All queues in use.
+    fn queues(&self) -> impl Iterator<Item = &Queue<H>> {
+        core::iter::once(&self.high_priority).chain(&self.requests)
+    }
+
+    /// The request queue for the CPU this runs on.
+    fn request_queue(&self) -> &Queue<H> {
+        &self.requests[self.platform.cpu() % self.requests.len()]
+    }
+
+    fn is_running(&self) -> bool {
+        self.life.load(Ordering::Acquire) == life::RUNNING
+    }
+
+    /// Waits until something happens in `queue` that concerns `owned`, or the device stops. Gives the device up if it failed or
+    /// takes too long.
+    fn wait(&self, queue: &Queue<H>, owned: &Owned) {
+        let deadline = self.platform.now() + self.request_timeout;
+        let mut ready = || queue.has_progress(owned) || !self.is_running();
+        if !self.platform.wait_until(deadline, &mut ready) {
+            if self.transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+                self.fail("it failed, or is gone");
+            } else {
+                self.fail("it did not answer in time");
+            }
+        }
+    }
+
+    /// Gives the device up, for `reason`.
+    fn fail(&self, reason: &str) {
+        if self.is_running() {
+            log::error!("the virtio-fs device is reset: {reason}");
+        }
+        self.stop();
+    }
+
+    /// Resets the device and takes all memory back. Returns when that is done, whoever does it.
+    fn stop(&self) {
+        let exchange = self.life.compare_exchange(life::RUNNING, life::STOPPING, Ordering::AcqRel, Ordering::Acquire);
+        if exchange.is_ok() {
+            // Until the device is known to have stopped, the buffers of the requests in flight are not ours to return.
+            while let Err(error) = self.transport.reset(&*self.platform) {
+                log::error!("the virtio-fs device does not stop: {error}");
+            }
+            self.queues().for_each(Queue::lose_all);
+            self.life.store(life::STOPPED, Ordering::Release);
+        }
+        let mut stopped = || self.life.load(Ordering::Acquire) == life::STOPPED;
+        while !self.platform.wait_until(self.platform.now() + Duration::from_secs(1), &mut stopped) {}
+    }
+}
+
+impl<H: Hal> Drop for Device<H> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What an exchange has in flight. Should a callback of the exchange unwind, dropping this takes the buffers back from
+/// the device before the caller's frames, and the buffers in them, go away.
+struct InFlight<'d, H: Hal> {
+    device: &'d Device<H>,
+    owned: Owned,
+}
+
+impl<H: Hal> Drop for InFlight<'_, H> {
+    fn drop(&mut self) {
+        if !self.owned.is_empty() {
+            self.device.fail("a request was abandoned");
+        }
+    }
+}
+
+impl<H: Hal> Channel for Device<H> {
+    fn limits(&self) -> Limits {
+        let max_data_bytes = self.requests.iter().map(Queue::max_data_bytes).min().unwrap_or(0);
+        Limits { max_data_bytes }
+    }
+
+    fn exchange<'a>(
+        &self,
+        requests: &mut dyn Iterator<Item = Request<'a>>,
+        done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
+    ) {
+        let queue = self.request_queue();
+        let mut source = requests.fuse().enumerate().peekable();
+        let mut in_flight = InFlight { device: self, owned: Owned::default() };
+        loop {
+            if !self.is_running() {
+                self.stop();
+                if in_flight.owned.is_empty() {
+                    if let Some((place, _)) = source.next() {
+                        done(place, Err(Error::Device("the device was reset")));
+                    }
+                    return;
+                }
+            } else if source.peek().is_some() {
+                // SAFETY: each request owns its borrow of its buffers for a lifetime that outlasts this call, and this call
+                // does not end before `owned` is empty: not here, and not by unwinding, since `InFlight` resets the
+                // device first.
+                let notify = unsafe {
+                    let mut refused = |place, error| done(place, Err(error));
+                    queue.submit(&mut in_flight.owned, &mut || source.next(), &mut refused)
+                };
+                if notify {
+                    self.transport.notify(queue.number);
+                }
+            }
+            let mut idle = true;
+            loop {
+                let finished = match queue.take_finished(&mut in_flight.owned) {
+                    Ok(Some(finished)) => finished,
+                    Ok(None) => break,
+                    Err(rule) => {
+                        self.fail(rule);
+                        continue;
+                    }
+                };
+                idle = false;
+                if let Err(Error::Protocol(rule)) = finished.result {
+                    self.fail(rule);
+                }
+                let reply = |data_bytes| Reply { body: &finished.body[..finished.body_bytes], data_bytes };
+                done(finished.place, finished.result.map(reply));
+            }
+            if source.peek().is_none() && in_flight.owned.is_empty() {
+                return;
+            }
+            if idle {
+                self.wait(queue, &in_flight.owned);
+            }
+        }
+    }
+
+    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+        let queue = &self.high_priority;
+        let mut owned = Owned::default();
+        loop {
+            if !self.is_running() {
+                return Err(Error::Device("the device was reset"));
+            }
+            match queue.post(&mut owned, request) {
+                Ok(Some(notify)) => {
+                    if notify {
+                        self.transport.notify(queue.number);
+                    }
+                    return Ok(());
+                }
+                Ok(None) => self.wait(queue, &owned),
+                Err(Error::Protocol(rule)) => self.fail(rule),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn shut_down(&self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,359 @@
+//! The requests that are in flight in one queue: their memory, their state, their way into the ring and back.
+
+use super::super::dma::DmaRegion;
+use super::super::transport::RingAddresses;
+use super::BrokenRule;
+use super::ring::{Descriptor, SplitRing};
+use super::segments::Segments;
+use crate::session::{Expected, Request};
+use crate::wire::OutHeader;
+use crate::{Errno, Error};
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE};
+use zerocopy::FromBytes;
+
+/// The shape of a queue, settled when the device is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Descriptors in the ring: a power of two.
+    pub(super) size: u16,
+    /// Requests that can be in flight: at most 64.
+    pub(super) slots: u16,
+    /// Descriptors of the longest chain.
+    pub(super) chain: u16,
+    /// Chains of more than one descriptor lie in an indirect table of their slot. If not, each slot has descriptors of the ring to
+    /// itself.
+    pub(super) indirect: bool,
+    /// Room for a request's header, arguments and names (and, if posted, its payload), in bytes.
+    pub(super) request_bytes: usize,
+    /// Room for a reply's header and fixed body, in bytes.
+    pub(super) reply_bytes: usize,
+    pub(super) event_index: bool,
+    pub(super) interrupts: bool,
+}
+
+impl Layout {
+    /// The segments of caller memory that fit into a chain: all descriptors but those of the request's and the reply's
+    /// head.
+    fn segments(&self) -> usize {
+        usize::from(self.chain).saturating_sub(2)
+    }
+
+    /// The most bytes of data of one request, at worst: one that starts inside a page and whose pages are scattered.
+    pub(super) fn max_data_bytes(&self) -> usize {
+        self.segments().saturating_sub(1) * PAGE_SIZE
+    }
+
+    /// The descriptor of the ring that stands for a slot's chain.
+    fn head(&self, slot: usize) -> u16 {
+        slot as u16 * self.descriptors_per_slot()
+    }
+
+    fn descriptors_per_slot(&self) -> u16 {
+        if self.indirect { 1 } else { self.chain }
+    }
+
+    fn reply_offset(&self) -> usize {
+        self.request_bytes.next_multiple_of(16)
+    }
+
+    fn table_offset(&self) -> usize {
+        (self.reply_offset() + self.reply_bytes).next_multiple_of(16)
+    }
+
+    /// The bytes of each slot's own memory.
+    fn slot_bytes(&self) -> usize {
+        let table = if self.indirect { Descriptor::BYTES * usize::from(self.chain) } else { 0 };
+        self.table_offset() + table
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    /// The device has the request, and somebody waits for it.
+    InFlight,
+    /// The device has the request, and nobody waits for it.
+    Posted,
+    /// The device gave the request back and says it wrote so many bytes.
+    Used {
+        written: usize,
+    },
+    /// The device was reset.
+    Lost,
+}
+
+struct Slot<H: Hal> {
+    state: State,
+    expected: Expected,
+    /// Which of its owner's requests this is.
+    place: usize,
+    /// The bytes the device may write.
+    writable: usize,
+    segments: Segments<H>,
+}
+
+/// A request that came to an end.
+pub(in crate::virtio) struct Finished {
+    /// Which of its owner's requests this was.
+    pub(in crate::virtio) place: usize,
+    /// The number of bytes of data; the fixed body is in `body`.
+    pub(in crate::virtio) result: Result<usize, Error>,
+    pub(in crate::virtio) body: [u8; Request::BODY_MAX_BYTES],
+    pub(in crate::virtio) body_bytes: usize,
+}
+
+/// A queue's ring and slots.
+pub(super) struct Slots<H: Hal> {
+    ring: SplitRing<H>,
+    layout: Layout,
+    /// Per slot: request, reply, indirect table.
+    memory: DmaRegion<H>,
+    slots: Vec<Slot<H>>,
+    in_flight: u16,
+    /// The device was reset, and takes no requests any more.
+    lost: bool,
+}
+
+impl<H: Hal> Slots<H> {
+    pub(super) fn new(layout: Layout) -> Result<Self, Error> {
+        let ring = SplitRing::new(layout.size, layout.event_index, layout.interrupts)?;
+        let memory = DmaRegion::new(layout.slot_bytes() * usize::from(layout.slots))?;
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(layout.slots.into()).map_err(|_| Error::NoMemory)?;
+        for _ in 0..layout.slots {
+            let segments = Segments::with_capacity(layout.segments()).ok_or(Error::NoMemory)?;
+            slots.push(Slot { state: State::Free, expected: Expected::NOTHING, place: 0, writable: 0, segments });
+        }
+        Ok(Self { ring, layout, memory, slots, in_flight: 0, lost: false })
+    }
+
+    pub(super) fn addresses(&self) -> RingAddresses {
+        self.ring.addresses()
+    }
+
+    pub(super) fn size(&self) -> u16 {
+        self.layout.size
+    }
+
+    pub(super) fn max_data_bytes(&self) -> usize {
+        self.layout.max_data_bytes()
+    }
+
+    /// Whether a request can be submitted or posted.
+    pub(super) fn has_free(&self) -> bool {
+        !self.lost && self.slots.iter().any(|slot| slot.state == State::Free)
+    }
+
+    pub(super) fn used_waiting(&self) -> u16 {
+        self.ring.used_waiting()
+    }
+
+    /// Makes `request`, its owner's number `place`, available to the device and gives the number of its slot. There must be a
+    /// free one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the request's buffers lie in more pieces than a chain has room for.
+    ///
+    /// # Safety
+    ///
+    /// The buffers of `request` must stay valid, and be left alone, until [`Self::take_finished`] gave the slot back.
+    pub(super) unsafe fn submit(&mut self, place: usize, mut request: Request<'_>) -> Result<usize, Error> {
+        let index = self.free_slot()?;
+        let base = index * self.layout.slot_bytes();
+        let expected = Expected::of(&request);
+        let head_bytes = self.copy_head(base, &request)?;
+
+        let slot = &mut self.slots[index];
+        let payload = NonNull::from(request.payload());
+        let data = NonNull::from(request.data());
+        // SAFETY: the caller vouches for the buffers.
+        let fits = unsafe {
+            slot.segments.share(payload, BufferDirection::DriverToDevice)
+                && slot.segments.share(data, BufferDirection::DeviceToDriver)
+        };
+        if !fits {
+            // SAFETY: the device was not told of the segments.
+            unsafe { slot.segments.unshare() };
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
+        slot.state = State::InFlight;
+        slot.expected = expected;
+        slot.place = place;
+        slot.writable = request.reply_head_bytes() + data.len();
+        self.write_chain(index, head_bytes, request.reply_head_bytes());
+        Ok(index)
+    }
+
+    /// Makes a request without reply available to the device, all of it copied. There must be a free slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the request is longer than a slot.
+    pub(super) fn post(&mut self, request: &Request<'_>) -> Result<(), Error> {
+        let index = self.free_slot()?;
+        let base = index * self.layout.slot_bytes();
+        let mut bytes = self.copy_head(base, request)?;
+        let payload = request.payload();
+        if bytes + payload.len() > self.layout.request_bytes {
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
+        self.memory.copy_in(base + bytes, payload);
+        bytes += payload.len();
+        self.slots[index].state = State::Posted;
+        self.slots[index].writable = 0;
+        self.write_chain(index, bytes, 0);
+        Ok(())
+    }
+
+    fn free_slot(&self) -> Result<usize, Error> {
+        let free = self.slots.iter().position(|slot| slot.state == State::Free);
+        free.ok_or(Error::Invalid(Errno::EBUSY))
+    }
+
+    /// Copies header, arguments and names into the slot's memory at `base`; gives their length.
+    fn copy_head(&self, base: usize, request: &Request<'_>) -> Result<usize, Error> {
+        let mut bytes = 0;
+        for piece in request.head() {
+            if bytes + piece.len() > self.layout.request_bytes {
+                return Err(Error::Invalid(Errno::EINVAL));
+            }
+            self.memory.copy_in(base + bytes, piece);
+            bytes += piece.len();
+        }
+        Ok(bytes)
+    }
+
+    /// Writes the slot's chain: request head, readable segments, reply head, writable segments (VIRTIO 1.3 §2.7.4.2 wants
+    /// the writable part last), and makes it available.
+    fn write_chain(&mut self, index: usize, head_bytes: usize, reply_bytes: usize) {
+        let layout = self.layout;
+        let base = index * layout.slot_bytes();
+        let head = layout.head(index);
+        let segments = self.slots[index].segments.as_slice();
+        let is_readable = |direction| direction == BufferDirection::DriverToDevice;
+        let piece = |addr, len: usize, flags| Descriptor { addr, len: len as u32, flags, next: 0 };
+
+        let request = piece(self.memory.paddr(base), head_bytes, 0);
+        let reply = piece(self.memory.paddr(base + layout.reply_offset()), reply_bytes, Descriptor::WRITE);
+        let readable = segments.iter().filter(|segment| is_readable(segment.direction));
+        let writable = segments.iter().filter(|segment| !is_readable(segment.direction));
+        let chain = core::iter::once(request)
+            .chain(readable.map(|segment| piece(segment.paddr, segment.len, 0)))
+            .chain((reply_bytes > 0).then_some(reply))
+            .chain(writable.map(|segment| piece(segment.paddr, segment.len, Descriptor::WRITE)));
+        let length = 1 + usize::from(reply_bytes > 0) + segments.len();
+
+        let in_table = layout.indirect && length > 1;
+        for (at, mut descriptor) in chain.enumerate() {
+            if at + 1 < length {
+                descriptor.flags |= Descriptor::NEXT;
+                descriptor.next = if in_table { 0 } else { head } + at as u16 + 1;
+            }
+            if in_table {
+                self.memory.write(base + layout.table_offset() + at * Descriptor::BYTES, descriptor);
+            } else {
+                self.ring.set_descriptor(head + at as u16, descriptor);
+            }
+        }
+        if in_table {
+            let table = self.memory.paddr(base + layout.table_offset());
+            self.ring.set_descriptor(head, piece(table, length * Descriptor::BYTES, Descriptor::INDIRECT));
+        }
+        self.ring.make_available(head);
+        self.in_flight += 1;
+    }
+
+    /// Shows the device all new requests; says whether it wants a notification.
+    pub(super) fn publish(&mut self) -> bool {
+        self.ring.publish()
+    }
+
+    /// Takes note of all requests that the device gave back, whoever waits for them; says whether there were any.
+    ///
+    /// # Errors
+    ///
+    /// The rule of the used ring that the device broke. It must be reset then.
+    pub(super) fn harvest(&mut self) -> Result<bool, BrokenRule> {
+        let mut any = false;
+        while !self.lost {
+            let waiting = self.ring.used_waiting();
+            if waiting == 0 {
+                break;
+            }
+            if waiting > self.in_flight {
+                return Err("the device used more buffers than it has");
+            }
+            for _ in 0..waiting {
+                let (id, len) = self.ring.take_used();
+                self.note_used(id, len as usize)?;
+            }
+            any = true;
+            self.ring.ask_for_interrupt();
+        }
+        Ok(any)
+    }
+
+    fn note_used(&mut self, id: u32, written: usize) -> Result<(), BrokenRule> {
+        let stride = u32::from(self.layout.descriptors_per_slot());
+        let slot = (id % stride == 0).then(|| self.slots.get_mut((id / stride) as usize)).flatten();
+        let slot = slot.ok_or("the device used a buffer that does not exist")?;
+        if written > slot.writable {
+            return Err("the device wrote more than it was given");
+        }
+        slot.state = match slot.state {
+            State::InFlight if written < OutHeader::BYTES => {
+                return Err("a reply is shorter than its header");
+            }
+            State::InFlight => State::Used { written },
+            State::Posted => State::Free,
+            _ => return Err("the device used a buffer that it does not have"),
+        };
+        self.in_flight -= 1;
+        Ok(())
+    }
+
+    /// Takes one of the slots in the set `owned` that came to an end, frees it and removes it from the set.
+    pub(super) fn take_finished(&mut self, owned: &mut u64) -> Option<Finished> {
+        let is_owned = |index: usize| *owned & (1 << index) != 0;
+        let ended = |slot: &Slot<H>| matches!(slot.state, State::Used { .. } | State::Lost);
+        let index = (0..self.slots.len()).find(|&index| is_owned(index) && ended(&self.slots[index]))?;
+        *owned &= !(1 << index);
+
+        let slot = &mut self.slots[index];
+        // SAFETY: the device gave the buffers back, or was reset; they are still valid by the contract of `submit`.
+        unsafe { slot.segments.unshare() };
+        let state = core::mem::replace(&mut slot.state, State::Free);
+        let (place, expected) = (slot.place, slot.expected);
+        let mut body = [0; Request::BODY_MAX_BYTES];
+        let body_bytes = expected.body_bytes;
+        let result = match state {
+            State::Used { written } => {
+                let reply = index * self.layout.slot_bytes() + self.layout.reply_offset();
+                let mut header = [0; OutHeader::BYTES];
+                self.memory.copy_out(reply, &mut header);
+                self.memory.copy_out(reply + OutHeader::BYTES, &mut body[..body_bytes]);
+                OutHeader::read_from_bytes(&header)
+                    .map_err(|_| Error::Protocol("a reply is shorter than its header"))
+                    .and_then(|header| expected.check(&header, written))
+            }
+            _ => Err(Error::Device("the device was reset")),
+        };
+        Some(Finished { place, result, body, body_bytes })
+    }
+
+    /// Takes all requests back after a reset of the device.
+    pub(super) fn lose_all(&mut self) {
+        for slot in &mut self.slots {
+            slot.state = match slot.state {
+                State::InFlight => State::Lost,
+                State::Posted => State::Free,
+                state => state,
+            };
+        }
+        self.in_flight = 0;
+        self.lost = true;
+    }
+}

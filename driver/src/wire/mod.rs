@@ -1,0 +1,58 @@
+//! FUSE messages as typed values: pure functions between values and bytes, without I/O, clock or lock.
+//!
+//! A request is a [`fuse_in_header`](InHeader), the operation's fixed arguments, its names (each ended by a NUL byte) and,
+//! for a few operations, payload. A reply is a [`fuse_out_header`](OutHeader), a fixed body, and for a few operations
+//! data. Every operation is one file in `op/` and implements [`Operation`]; numbers are in the byte order of the guest,
+//! which FUSE_INIT shows to the server (VIRTIO 1.3 §5.11.6). Structures and numbers are those of `fuse.h` 7.45.
+
+mod attr;
+mod dirent;
+mod entry;
+mod header;
+mod ids;
+mod name;
+mod op;
+
+pub use attr::{Attr, FileType};
+pub(crate) use dirent::DirentReader;
+pub(crate) use entry::Entry;
+pub(crate) use header::{InHeader, OutHeader};
+pub use ids::NodeId;
+pub(crate) use ids::{FileHandle, Opcode, Unique};
+pub(crate) use name::Name;
+pub use op::init::InitFlags;
+pub use op::statfs::StatFs;
+pub(crate) use op::*;
+
+use crate::Error;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// One FUSE operation: how its request is written and its reply is read.
+pub(crate) trait Operation {
+    /// The operation's number.
+    const OPCODE: Opcode;
+
+    /// The fixed arguments behind `fuse_in_header`; `()` if there are none.
+    type Args: IntoBytes + Immutable;
+
+    /// The fixed body of the reply as it lies in memory; `()` if there is none. A reply with another length is refused.
+    type Body: FromBytes;
+
+    /// What the reply means.
+    type Reply;
+
+    /// The fixed arguments.
+    fn args(&self) -> Self::Args;
+
+    /// The names that follow the fixed arguments, in order; empty ones are not sent.
+    fn names(&self) -> [&[u8]; 2] {
+        [&[], &[]]
+    }
+
+    /// Checks the fixed body of the reply and gives its meaning.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if a field has a value that the protocol does not allow.
+    fn decode(body: Self::Body) -> Result<Self::Reply, Error>;
+}

@@ -1,0 +1,21 @@
+//! FUSE_DESTROY: ends the session. The server closes every file and forgets every inode.
+
+use crate::Error;
+use crate::wire::{Opcode, Operation};
+
+/// FUSE_DESTROY.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destroy;
+
+impl Operation for Destroy {
+    const OPCODE: Opcode = Opcode(38);
+    type Args = ();
+    type Body = ();
+    type Reply = ();
+
+    fn args(&self) {}
+
+    fn decode((): ()) -> Result<(), Error> {
+        Ok(())
+    }
+}

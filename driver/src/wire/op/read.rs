@@ -1,0 +1,49 @@
+//! FUSE_READ: reads from an open file.
+
+use crate::Error;
+use crate::wire::{FileHandle, Opcode, Operation};
+use zerocopy::{Immutable, IntoBytes};
+
+/// FUSE_READ of an open file; what is read comes as data. Fewer bytes than asked for mean the end of the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    pub(crate) fh: FileHandle,
+    pub(crate) offset: u64,
+    pub(crate) size_bytes: u32,
+    /// The `O_` flags the file was opened with.
+    pub(crate) flags: u32,
+}
+
+/// `fuse_read_in`, which READDIR and READDIRPLUS share.
+#[derive(Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct ReadArgs {
+    fh: u64,
+    offset: u64,
+    size: u32,
+    read_flags: u32,
+    lock_owner: u64,
+    flags: u32,
+    padding: u32,
+}
+
+impl ReadArgs {
+    pub(crate) fn new(fh: FileHandle, offset: u64, size_bytes: u32, flags: u32) -> Self {
+        Self { fh: fh.0, offset, size: size_bytes, read_flags: 0, lock_owner: 0, flags, padding: 0 }
+    }
+}
+
+impl Operation for Read {
+    const OPCODE: Opcode = Opcode(15);
+    type Args = ReadArgs;
+    type Body = ();
+    type Reply = ();
+
+    fn args(&self) -> ReadArgs {
+        ReadArgs::new(self.fh, self.offset, self.size_bytes, self.flags)
+    }
+
+    fn decode((): ()) -> Result<(), Error> {
+        Ok(())
+    }
+}

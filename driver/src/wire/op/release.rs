@@ -1,0 +1,44 @@
+//! FUSE_RELEASE: closes a file.
+
+use crate::Error;
+use crate::wire::{FileHandle, Opcode, Operation};
+use zerocopy::{Immutable, IntoBytes};
+
+/// FUSE_RELEASE of an open file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Release {
+    pub(crate) fh: FileHandle,
+    /// The `O_` flags the file was opened with.
+    pub(crate) flags: u32,
+}
+
+/// `fuse_release_in`.
+#[derive(Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct ReleaseArgs {
+    fh: u64,
+    flags: u32,
+    release_flags: u32,
+    lock_owner: u64,
+}
+
+impl ReleaseArgs {
+    pub(crate) fn new(fh: FileHandle, flags: u32) -> Self {
+        Self { fh: fh.0, flags, release_flags: 0, lock_owner: 0 }
+    }
+}
+
+impl Operation for Release {
+    const OPCODE: Opcode = Opcode(18);
+    type Args = ReleaseArgs;
+    type Body = ();
+    type Reply = ();
+
+    fn args(&self) -> ReleaseArgs {
+        ReleaseArgs::new(self.fh, self.flags)
+    }
+
+    fn decode((): ()) -> Result<(), Error> {
+        Ok(())
+    }
+}

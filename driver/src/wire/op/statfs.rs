@@ -1,0 +1,68 @@
+//! FUSE_STATFS: how full the file system is.
+
+use crate::Error;
+use crate::wire::{Opcode, Operation};
+use zerocopy::FromBytes;
+
+/// FUSE_STATFS of the file system that holds the inode that the request names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Statfs;
+
+/// How full a file system is, as `statvfs` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatFs {
+    /// The unit of the block counts, in bytes.
+    pub fragment_size_bytes: u32,
+    /// The preferred size for I/O, in bytes.
+    pub block_size_bytes: u32,
+    /// All blocks.
+    pub blocks: u64,
+    /// Blocks not in use.
+    pub blocks_free: u64,
+    /// Blocks not in use that an ordinary user may take.
+    pub blocks_available: u64,
+    /// All inodes.
+    pub files: u64,
+    /// Inodes not in use.
+    pub files_free: u64,
+    /// The longest name, in bytes.
+    pub name_max_bytes: u32,
+}
+
+/// `fuse_kstatfs`.
+#[derive(Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct StatfsBody {
+    blocks: u64,
+    bfree: u64,
+    bavail: u64,
+    files: u64,
+    ffree: u64,
+    bsize: u32,
+    namelen: u32,
+    frsize: u32,
+    padding: u32,
+    spare: [u32; 6],
+}
+
+impl Operation for Statfs {
+    const OPCODE: Opcode = Opcode(17);
+    type Args = ();
+    type Body = StatfsBody;
+    type Reply = StatFs;
+
+    fn args(&self) {}
+
+    fn decode(body: StatfsBody) -> Result<StatFs, Error> {
+        Ok(StatFs {
+            fragment_size_bytes: body.frsize,
+            block_size_bytes: body.bsize,
+            blocks: body.blocks,
+            blocks_free: body.bfree,
+            blocks_available: body.bavail,
+            files: body.files,
+            files_free: body.ffree,
+            name_max_bytes: body.namelen,
+        })
+    }
+}
