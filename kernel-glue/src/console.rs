@@ -86,12 +86,16 @@ pub(crate) fn emergency(arguments: fmt::Arguments<'_>) {
 }
 
 /// Prints to the console.
+///
+/// # Locking
+///
+/// Formats while it holds the console: a `Display` that prints or logs would wait for ever.
 #[macro_export]
 macro_rules! print {
     ($($arguments:tt)*) => { $crate::_print(::core::format_args!($($arguments)*)) };
 }
 
-/// Prints a line to the console.
+/// Prints a line to the console, like [`print!`].
 #[macro_export]
 macro_rules! println {
     () => { $crate::_print(::core::format_args!("\n")) };
