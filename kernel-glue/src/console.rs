@@ -21,10 +21,7 @@ const fn com1() -> Uart16550<PioBackend> {
     }
 }
 
-static CONSOLE: Mutex<Console> = Mutex::new(Console {
-    uart: com1(),
-    present: false,
-});
+static CONSOLE: Mutex<Console> = Mutex::new(Console { uart: com1(), present: false });
 
 struct Console {
     uart: Uart16550<PioBackend>,
@@ -34,10 +31,7 @@ struct Console {
 
 impl Console {
     fn init(&mut self) {
-        let config = Config {
-            baud_rate: BaudRate::Baud115200,
-            ..Config::DEFAULT
-        };
+        let config = Config { baud_rate: BaudRate::Baud115200, ..Config::DEFAULT };
         self.present = self.uart.init(config).is_ok();
     }
 
@@ -77,10 +71,7 @@ pub fn _print(arguments: fmt::Arguments<'_>) {
 
 /// Prints from a panic or an exception handler: the console may be locked by the very code that failed.
 pub(crate) fn emergency(arguments: fmt::Arguments<'_>) {
-    let mut console = Console {
-        uart: com1(),
-        present: false,
-    };
+    let mut console = Console { uart: com1(), present: false };
     console.init();
     let _ = fmt::Write::write_fmt(&mut console, arguments);
 }

@@ -21,9 +21,7 @@ pub fn exit(status: u8) -> ! {
     let value = 0x10 + status.min(EXCEPTION);
     // SAFETY: port 0xf4 is the debug exit device or nothing; a write to it touches no memory of this program.
     unsafe { Port::<u8>::new(0xf4).write(value) };
-    crate::console::emergency(format_args!(
-        "kernel ended with status {status}; QEMU lacks -device isa-debug-exit\n"
-    ));
+    crate::console::emergency(format_args!("kernel ended with status {status}; QEMU lacks -device isa-debug-exit\n"));
     loop {
         hlt();
     }
