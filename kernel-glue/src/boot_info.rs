@@ -108,17 +108,21 @@ pub(crate) unsafe fn read(address: u64) -> &'static BootInfo {
         let nothing = MemoryRegion { address: 0, length_bytes: 0, usable: false };
         let mut boot_info = BootInfo {
             regions: [nothing; MAX_REGIONS],
-            region_count: (info.memory_map_entries as usize).min(MAX_REGIONS),
+            region_count: 0,
             command_line: [0; MAX_COMMAND_LINE_BYTES],
             command_line_bytes: 0,
             rsdp: Some(info.rsdp_address).filter(|address| *address != 0),
         };
         let entries = with_exposed_provenance::<MemoryMapEntry>(info.memory_map_address as usize);
-        for index in 0..boot_info.region_count {
+        for index in 0..info.memory_map_entries as usize {
             // SAFETY: the boot loader promises `memory_map_entries` entries from here on; see above for the rest.
             let entry = unsafe { entries.add(index).read_unaligned() };
-            boot_info.regions[index] =
-                MemoryRegion { address: entry.address, length_bytes: entry.size, usable: entry.kind == TYPE_RAM };
+            // qboot leaves an empty entry at the end.
+            if entry.size != 0 && boot_info.region_count < MAX_REGIONS {
+                boot_info.regions[boot_info.region_count] =
+                    MemoryRegion { address: entry.address, length_bytes: entry.size, usable: entry.kind == TYPE_RAM };
+                boot_info.region_count += 1;
+            }
         }
         if info.command_line_address != 0 {
             let text = with_exposed_provenance::<u8>(info.command_line_address as usize);

@@ -1,5 +1,6 @@
 //! The end of the machine.
 
+use crate::console;
 use x86_64::instructions::{hlt, interrupts, port::Port};
 
 /// Status of a `main` that returned `Ok`. QEMU ends with 33.
@@ -18,10 +19,14 @@ pub const EXCEPTION: u8 = 102;
 /// ends with `2 * (0x10 + n) + 1`: 33 for success. Without the device the CPU halts for ever.
 pub fn exit(status: u8) -> ! {
     interrupts::disable();
-    let value = 0x10 + status.min(EXCEPTION);
-    // SAFETY: port 0xf4 is the debug exit device or nothing; a write to it touches no memory of this program.
-    unsafe { Port::<u8>::new(0xf4).write(value) };
-    crate::console::emergency(format_args!("kernel ended with status {status}; QEMU lacks -device isa-debug-exit\n"));
+    let mut port = Port::<u8>::new(0xf4);
+    // SAFETY: port 0xf4 is the debug exit device, which reads as 0, or nothing, which reads as all ones.
+    if unsafe { port.read() } == u8::MAX {
+        console::emergency(format_args!("kernel ended with status {status}; QEMU lacks -device isa-debug-exit\n"));
+    }
+    // SAFETY: as above; a write touches no memory of this program.
+    unsafe { port.write(0x10 + status.min(EXCEPTION)) };
+    // QEMU lets the CPU run on for a moment before it ends.
     loop {
         hlt();
     }

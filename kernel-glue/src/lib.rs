@@ -17,7 +17,7 @@
 //! }
 //! ```
 //!
-//! It is linked with `-T link.ld` and `--no-pie` (see `examples/build.rs`), and started with
+//! It is linked with `-Tlink.ld` and `--no-pie`, which its `build.rs` says (see `examples/build.rs`), and started with
 //! `qemu-system-x86_64 -kernel KERNEL -append "name=Rust" -device isa-debug-exit,iobase=0xf4,iosize=1 -serial stdio`.
 //!
 //! # A tour, in the order of the boot

@@ -76,7 +76,8 @@ pub(crate) unsafe fn init(boot_info: &BootInfo) -> Mapped {
     let image_start = (&raw const __kernel_start).expose_provenance() as u64;
     let image_end = (&raw const __kernel_end).expose_provenance() as u64;
     let image_writable = (&raw const __data_start).expose_provenance() as u64;
-    let mut frames = Frames::behind(image_end, boot_info);
+    // SAFETY: as the caller promises.
+    let mut frames = unsafe { Frames::behind(image_end, boot_info) };
 
     // Bit 26 of edx: 1 GiB pages. Identity mapping ends where canonical addresses do, at 47 bits. In 2 MiB pages, 1 TiB
     // costs 4 MiB of tables; a CPU of today with more address bits than that has 1 GiB pages.
@@ -85,25 +86,22 @@ pub(crate) unsafe fn init(boot_info: &BootInfo) -> Mapped {
     let limit = 1_u64 << bits;
     let low_ram_end = boot_info
         .usable()
-        .map(|region| region.address + region.length_bytes)
+        .map(|region| region.address.saturating_add(region.length_bytes))
         .filter(|end| *end <= GIB_4)
         .max()
         .unwrap_or(0);
     let uncached = low_ram_end.next_multiple_of(MIB_2)..GIB_4;
 
-    // SAFETY (for the four calls of `Frames::table`): the boot mapping covers these frames, and no one else uses them.
-    let (root_address, root) = unsafe { frames.table() };
+    let (root_address, root) = frames.table();
     for start_512_gib in (0..limit).step_by((GIB_1 << 9) as usize) {
-        // SAFETY: see above.
-        let (table_address, pointers) = unsafe { frames.table() };
+        let (table_address, pointers) = frames.table();
         root[(start_512_gib >> 39) as usize].set_addr(table_address, WRITE_BACK);
         for (start, entry) in (start_512_gib..limit).step_by(GIB_1 as usize).zip(pointers.iter_mut()) {
             if start >= GIB_4 && gib_pages {
                 entry.set_addr(PhysAddr::new(start), WRITE_BACK | PageTableFlags::HUGE_PAGE);
                 continue;
             }
-            // SAFETY: see above.
-            let (table_address, directory) = unsafe { frames.table() };
+            let (table_address, directory) = frames.table();
             entry.set_addr(table_address, WRITE_BACK);
             for (start, entry) in (start..).step_by(MIB_2 as usize).zip(directory.iter_mut()) {
                 let flags = if uncached.contains(&start) { UNCACHED } else { WRITE_BACK };
@@ -112,8 +110,7 @@ pub(crate) unsafe fn init(boot_info: &BootInfo) -> Mapped {
                     entry.set_addr(PhysAddr::new(start), flags | PageTableFlags::HUGE_PAGE);
                     continue;
                 }
-                // SAFETY: see above.
-                let (table_address, table) = unsafe { frames.table() };
+                let (table_address, table) = frames.table();
                 entry.set_addr(table_address, WRITE_BACK);
                 for (start, entry) in (start..).step_by(KIB_4 as usize).zip(table.iter_mut()) {
                     let mut flags = flags;
@@ -140,7 +137,10 @@ struct Frames {
 }
 
 impl Frames {
-    fn behind(image_end: u64, boot_info: &BootInfo) -> Self {
+    /// # Safety
+    ///
+    /// The low 4 GiB must be identity mapped, and the memory behind the kernel image used by nothing else.
+    unsafe fn behind(image_end: u64, boot_info: &BootInfo) -> Self {
         let region = boot_info
             .usable()
             .find(|region| region.pages_within(0..GIB_4).contains(&(image_end - 1)))
@@ -150,17 +150,13 @@ impl Frames {
     }
 
     /// Takes a frame and makes it an empty page table.
-    ///
-    /// # Safety
-    ///
-    /// The frames must be identity mapped and used by nothing else.
-    unsafe fn table(&mut self) -> (PhysAddr, &'static mut PageTable) {
+    fn table(&mut self) -> (PhysAddr, &'static mut PageTable) {
         assert!(self.next + KIB_4 <= self.end, "no memory for the page tables");
         let address = self.next;
         self.next += KIB_4;
         let pointer = with_exposed_provenance_mut::<PageTable>(address as usize);
-        // SAFETY: the address is page aligned, mapped (as the caller promises) and given out once; `write` makes it a
-        // valid value before the reference exists.
+        // SAFETY: the address is page aligned, mapped and unused (as `behind` was promised), and given out once; `write`
+        // makes it a valid value before the reference exists.
         let table = unsafe {
             pointer.write(PageTable::new());
             &mut *pointer
