@@ -12,11 +12,7 @@ fn main(kernel: &Kernel) -> Result<(), PciError> {
     println!("memory: {} MiB", kernel.memory_bytes() >> 20);
     for region in kernel.memory_map() {
         let last = region.address + (region.length_bytes - 1);
-        println!(
-            "  {:#014x} to {last:#014x} {}",
-            region.address,
-            if region.usable { "usable" } else { "reserved" }
-        );
+        println!("  {:#014x} to {last:#014x} {}", region.address, if region.usable { "usable" } else { "reserved" });
     }
 
     println!("PCI:");

@@ -28,16 +28,12 @@ fn main(kernel: &Kernel) -> Result<(), &'static str> {
         // SAFETY: none: these two are to fault, and end the kernel.
         Some("null") => unsafe { with_exposed_provenance_mut::<u8>(16).write_volatile(1) },
         // SAFETY: as above.
-        Some("code") => unsafe {
-            with_exposed_provenance_mut::<u8>(main as *const () as usize).write_volatile(1)
-        },
+        Some("code") => unsafe { with_exposed_provenance_mut::<u8>(main as *const () as usize).write_volatile(1) },
         Some("overflow") => println!("{}", recurse(u64::MAX)),
         // SAFETY: raises exceptions, and ends the kernel.
         Some("invalid") => unsafe { asm!("ud2") },
         // SAFETY: as above: an address that is not canonical.
-        Some("protection") => unsafe {
-            with_exposed_provenance_mut::<u8>(1 << 63).write_volatile(1)
-        },
+        Some("protection") => unsafe { with_exposed_provenance_mut::<u8>(1 << 63).write_volatile(1) },
         Some(_) => return Err("no such case"),
     }
     dma_memory_is_aligned_zeroed_and_reused();
@@ -59,11 +55,7 @@ fn exhaust_heap() {
 
 fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 100]);
-    if depth == 0 {
-        0
-    } else {
-        recurse(depth - 1) + frame[50]
-    }
+    if depth == 0 { 0 } else { recurse(depth - 1) + frame[50] }
 }
 
 fn dma_memory_is_aligned_zeroed_and_reused() {
@@ -74,11 +66,7 @@ fn dma_memory_is_aligned_zeroed_and_reused() {
             let bytes = pages * 4096;
             // SAFETY: this is the memory just allocated, and no one else's.
             unsafe {
-                assert!(
-                    [0, 1, bytes / 2, bytes - 1]
-                        .iter()
-                        .all(|offset| pointer.add(*offset).read() == 0)
-                );
+                assert!([0, 1, bytes / 2, bytes - 1].iter().all(|offset| pointer.add(*offset).read() == 0));
                 pointer.write_bytes(0xa5, if pages == 512 { 8 } else { bytes });
                 pointer.add(bytes - 1).write(1);
                 KernelHal::dma_dealloc(address, pointer, pages);
@@ -88,11 +76,7 @@ fn dma_memory_is_aligned_zeroed_and_reused() {
             }
         }
     }
-    assert_eq!(
-        KernelHal::dma_alloc(1 << 40, BufferDirection::Both).0,
-        0,
-        "out of memory is address 0"
-    );
+    assert_eq!(KernelHal::dma_alloc(1 << 40, BufferDirection::Both).0, 0, "out of memory is address 0");
     assert_eq!(KernelHal::dma_alloc(usize::MAX, BufferDirection::Both).0, 0);
     assert_eq!(KernelHal::dma_alloc(0, BufferDirection::Both).0, 0);
 }
@@ -115,23 +99,13 @@ fn memory_above_4_gib_works(kernel: &Kernel) {
         // SAFETY: both were written above.
         let (first, last) = unsafe {
             let spare = piece.spare_capacity_mut();
-            (
-                spare[0].assume_init_read(),
-                spare[PIECE / 8 - 1].assume_init_read(),
-            )
+            (spare[0].assume_init_read(), spare[PIECE / 8 - 1].assume_init_read())
         };
         assert_eq!((first, last), (mark as u64, !(mark as u64)));
     }
     let taken = (pieces.len() * PIECE) as u64;
-    println!(
-        "heap: {} of {} MiB in 16 MiB pieces",
-        taken >> 20,
-        kernel.memory_bytes() >> 20
-    );
-    assert!(
-        taken + (96 << 20) > kernel.memory_bytes(),
-        "the heap is not all of memory"
-    );
+    println!("heap: {} of {} MiB in 16 MiB pieces", taken >> 20, kernel.memory_bytes() >> 20);
+    assert!(taken + (96 << 20) > kernel.memory_bytes(), "the heap is not all of memory");
 }
 
 fn floating_point_works() {
@@ -163,48 +137,26 @@ fn clock_and_waiting(platform: &dyn Platform) {
 
 fn bus_master_can_be_revoked(kernel: &Kernel) {
     let mut root = PciRoot::new(kernel.pci());
-    let Some((function, _)) = root
-        .enumerate_bus(0)
-        .find(|(_, info)| info.vendor_id == 0x1af4)
-    else {
+    let Some((function, _)) = root.enumerate_bus(0).find(|(_, info)| info.vendor_id == 0x1af4) else {
         println!("no virtio device to try bus mastering with");
         return;
     };
     let (_, command) = root.get_status_command(function);
     root.set_command(function, command | Command::BUS_MASTER);
-    assert!(
-        root.get_status_command(function)
-            .1
-            .contains(Command::BUS_MASTER)
-    );
+    assert!(root.get_status_command(function).1.contains(Command::BUS_MASTER));
     assert!(kernel.platform().revoke_dma(function));
-    assert_eq!(
-        root.get_status_command(function).1,
-        command - Command::BUS_MASTER
-    );
-    let nowhere = DeviceFunction {
-        bus: 255,
-        device: 31,
-        function: 7,
-    };
-    assert!(
-        kernel.platform().revoke_dma(nowhere),
-        "a function that is gone accesses nothing"
-    );
+    assert_eq!(root.get_status_command(function).1, command - Command::BUS_MASTER);
+    let nowhere = DeviceFunction { bus: 255, device: 31, function: 7 };
+    assert!(kernel.platform().revoke_dma(nowhere), "a function that is gone accesses nothing");
 }
 
 /// `-object memory-backend-ram,id=w,size=1G -device ivshmem-plain,memdev=w` has a window like that of DAX: BAR 2.
 fn shared_memory_window_works(kernel: &Kernel) {
     let mut root = PciRoot::new(kernel.pci());
-    let Some((function, _)) = root
-        .enumerate_bus(0)
-        .find(|(_, info)| info.device_id == 0x1110)
-    else {
+    let Some((function, _)) = root.enumerate_bus(0).find(|(_, info)| info.device_id == 0x1110) else {
         return;
     };
-    let Ok(Some(BarInfo::Memory { address, size, .. })) = root.bar_info(function, 2) else {
-        panic!("no BAR 2")
-    };
+    let Ok(Some(BarInfo::Memory { address, size, .. })) = root.bar_info(function, 2) else { panic!("no BAR 2") };
     println!("window: {} MiB at {address:#x}", size >> 20);
     // SAFETY: this is the memory of a device that no one else uses.
     let window = unsafe { KernelHal::mmio_phys_to_virt(address, size as usize) }.cast::<u64>();

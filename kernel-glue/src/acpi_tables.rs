@@ -18,13 +18,8 @@ pub(crate) struct Ecam {
 struct IdentityMapped;
 
 impl AcpiHandler for IdentityMapped {
-    unsafe fn map_physical_region<T>(
-        &self,
-        address: usize,
-        size: usize,
-    ) -> PhysicalMapping<Self, T> {
-        let pointer = NonNull::new(with_exposed_provenance_mut(address))
-            .expect("an ACPI table lies at address 0");
+    unsafe fn map_physical_region<T>(&self, address: usize, size: usize) -> PhysicalMapping<Self, T> {
+        let pointer = NonNull::new(with_exposed_provenance_mut(address)).expect("an ACPI table lies at address 0");
         // SAFETY: the caller gives a physical address where a `T` of `size` bytes is; it is mapped at the same address.
         unsafe { PhysicalMapping::new(address, pointer, size, size, Self) }
     }
@@ -43,13 +38,6 @@ pub(crate) unsafe fn ecam(rsdp: u64) -> Option<Ecam> {
         .inspect_err(|error| log::warn!("ACPI tables: {error:?}"))
         .ok()?;
     let table = tables.find_table::<Mcfg>().ok()?;
-    let entry = table
-        .entries()
-        .iter()
-        .find(|entry| entry.pci_segment_group == 0)?;
-    Some(Ecam {
-        base: entry.base_address,
-        first_bus: entry.bus_number_start,
-        last_bus: entry.bus_number_end,
-    })
+    let entry = table.entries().iter().find(|entry| entry.pci_segment_group == 0)?;
+    Some(Ecam { base: entry.base_address, first_bus: entry.bus_number_start, last_bus: entry.bus_number_end })
 }

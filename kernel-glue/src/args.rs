@@ -2,17 +2,12 @@
 
 /// The value of the last `key=value` word with that key: a later word overrides an earlier one.
 pub(crate) fn value<'a>(command_line: &'a str, key: &str) -> Option<&'a str> {
-    command_line
-        .split_ascii_whitespace()
-        .rev()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    command_line.split_ascii_whitespace().rev().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
 /// The words without `=`, in order.
 pub(crate) fn positional(command_line: &str) -> impl Iterator<Item = &str> {
-    command_line
-        .split_ascii_whitespace()
-        .filter(|word| !word.contains('='))
+    command_line.split_ascii_whitespace().filter(|word| !word.contains('='))
 }
 
 #[cfg(test)]

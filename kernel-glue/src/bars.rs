@@ -3,9 +3,7 @@
 use crate::paging;
 use crate::pci::PciConfiguration;
 use core::ops::Range;
-use virtio_drivers::transport::pci::bus::{
-    BarInfo, Command, DeviceFunction, HeaderType, MemoryBarType, PciRoot,
-};
+use virtio_drivers::transport::pci::bus::{BarInfo, Command, DeviceFunction, HeaderType, MemoryBarType, PciRoot};
 
 /// Where microvm forwards to 32-bit BARs. Mapped uncached.
 const WINDOW_32: Range<u64> = 0xc000_0000..0xe000_0000;
@@ -29,15 +27,9 @@ struct Addresses {
 
 impl Addresses {
     fn take(&mut self, size_bytes: u64, wide: bool) -> Option<u64> {
-        let window = if wide && size_bytes >= LARGE_BYTES {
-            &mut self.large
-        } else {
-            &mut self.small
-        };
+        let window = if wide && size_bytes >= LARGE_BYTES { &mut self.large } else { &mut self.small };
         let address = window.start.checked_next_multiple_of(size_bytes)?;
-        let end = address
-            .checked_add(size_bytes)
-            .filter(|end| *end <= window.end)?;
+        let end = address.checked_add(size_bytes).filter(|end| *end <= window.end)?;
         window.start = end;
         Some(address)
     }
@@ -46,10 +38,7 @@ impl Addresses {
 /// Assigns the BARs on bus 0 that are at address 0, and switches their memory on. I/O BARs stay off: virtio needs none.
 pub(crate) fn assign(root: &mut PciRoot<PciConfiguration>) {
     let large = window_64(paging::physical_address_bits(), paging::limit());
-    let mut addresses = Addresses {
-        small: WINDOW_32,
-        large,
-    };
+    let mut addresses = Addresses { small: WINDOW_32, large };
     for (function, info) in root.enumerate_bus(0) {
         if info.header_type == HeaderType::Standard {
             assign_function(root, function, &mut addresses);
@@ -59,24 +48,14 @@ pub(crate) fn assign(root: &mut PciRoot<PciConfiguration>) {
     }
 }
 
-fn assign_function(
-    root: &mut PciRoot<PciConfiguration>,
-    function: DeviceFunction,
-    addresses: &mut Addresses,
-) {
+fn assign_function(root: &mut PciRoot<PciConfiguration>, function: DeviceFunction, addresses: &mut Addresses) {
     let bars = match root.bars(function) {
         Ok(bars) => bars,
         Err(error) => return log::warn!("PCI {function}: {error}"),
     };
     let mut assigned = false;
     for (index, bar) in (0..).zip(bars) {
-        let Some(BarInfo::Memory {
-            address: 0,
-            size,
-            address_type,
-            ..
-        }) = bar
-        else {
+        let Some(BarInfo::Memory { address: 0, size, address_type, .. }) = bar else {
             continue;
         };
         if size == 0 {
@@ -107,10 +86,7 @@ mod tests {
     use super::*;
 
     fn addresses() -> Addresses {
-        Addresses {
-            small: WINDOW_32,
-            large: window_64(40, 1 << 40),
-        }
+        Addresses { small: WINDOW_32, large: window_64(40, 1 << 40) }
     }
 
     #[test]

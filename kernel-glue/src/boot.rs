@@ -127,9 +127,7 @@ extern "C" fn start(start_info: u64) -> ! {
     let mapped = unsafe { paging::init(boot_info) };
     // The ACPI tables may lie in memory that becomes heap next.
     // SAFETY: the address is from the boot loader, all memory is identity mapped, and nothing overwrote the tables.
-    let ecam = boot_info
-        .rsdp
-        .and_then(|address| unsafe { acpi_tables::ecam(address) });
+    let ecam = boot_info.rsdp.and_then(|address| unsafe { acpi_tables::ecam(address) });
     // SAFETY: called once; `mapped.free` is memory that nothing uses.
     unsafe { heap::init(boot_info, mapped.free) };
     clock::init();

@@ -53,11 +53,7 @@ impl MemoryRegion {
     /// The part of the region that lies in `limits` and consists of whole 4 KiB pages.
     pub(crate) fn pages_within(&self, limits: Range<u64>) -> Range<u64> {
         let start = self.address.max(limits.start).next_multiple_of(4096);
-        let end = self
-            .address
-            .saturating_add(self.length_bytes)
-            .min(limits.end)
-            & !4095;
+        let end = self.address.saturating_add(self.length_bytes).min(limits.end) & !4095;
         start..end.max(start)
     }
 }
@@ -85,10 +81,7 @@ impl BootInfo {
 
     /// The command line, up to its first byte that is not UTF-8.
     pub(crate) fn command_line(&self) -> &str {
-        self.command_line[..self.command_line_bytes]
-            .utf8_chunks()
-            .next()
-            .map_or("", |chunk| chunk.valid())
+        self.command_line[..self.command_line_bytes].utf8_chunks().next().map_or("", |chunk| chunk.valid())
     }
 }
 
@@ -108,21 +101,11 @@ pub(crate) unsafe fn read(address: u64) -> &'static BootInfo {
     // SAFETY: the caller passes the address from the boot loader, which is identity mapped. The structure consists of
     // integers, for which all bytes are valid; the read needs no alignment.
     let info = unsafe { pointer.read_unaligned() };
-    assert!(
-        info.magic == MAGIC,
-        "not booted by PVH: no start information at {address:#x}"
-    );
-    assert!(
-        info.version >= 1 && info.memory_map_address != 0,
-        "the boot loader gave no memory map"
-    );
+    assert!(info.magic == MAGIC, "not booted by PVH: no start information at {address:#x}");
+    assert!(info.version >= 1 && info.memory_map_address != 0, "the boot loader gave no memory map");
 
     BOOT_INFO.call_once(|| {
-        let nothing = MemoryRegion {
-            address: 0,
-            length_bytes: 0,
-            usable: false,
-        };
+        let nothing = MemoryRegion { address: 0, length_bytes: 0, usable: false };
         let mut boot_info = BootInfo {
             regions: [nothing; MAX_REGIONS],
             region_count: 0,
@@ -136,11 +119,8 @@ pub(crate) unsafe fn read(address: u64) -> &'static BootInfo {
             let entry = unsafe { entries.add(index).read_unaligned() };
             // qboot leaves an empty entry at the end.
             if entry.size != 0 && boot_info.region_count < MAX_REGIONS {
-                boot_info.regions[boot_info.region_count] = MemoryRegion {
-                    address: entry.address,
-                    length_bytes: entry.size,
-                    usable: entry.kind == TYPE_RAM,
-                };
+                boot_info.regions[boot_info.region_count] =
+                    MemoryRegion { address: entry.address, length_bytes: entry.size, usable: entry.kind == TYPE_RAM };
                 boot_info.region_count += 1;
             }
         }
@@ -166,11 +146,7 @@ mod tests {
 
     #[test]
     fn only_whole_pages_of_a_region_are_used() {
-        let region = MemoryRegion {
-            address: 0x1800,
-            length_bytes: 0x3000,
-            usable: true,
-        };
+        let region = MemoryRegion { address: 0x1800, length_bytes: 0x3000, usable: true };
         assert_eq!(region.pages_within(0..u64::MAX), 0x2000..0x4000);
         assert_eq!(region.pages_within(0x3000..u64::MAX), 0x3000..0x4000);
         assert_eq!(region.pages_within(0..0x3000), 0x2000..0x3000);
@@ -178,17 +154,9 @@ mod tests {
 
     #[test]
     fn a_region_outside_the_limits_is_empty() {
-        let region = MemoryRegion {
-            address: 0x1000,
-            length_bytes: 0x1000,
-            usable: true,
-        };
+        let region = MemoryRegion { address: 0x1000, length_bytes: 0x1000, usable: true };
         assert!(region.pages_within(0x10_0000..u64::MAX).is_empty());
-        let endless = MemoryRegion {
-            address: u64::MAX - 0x1000,
-            length_bytes: u64::MAX,
-            usable: true,
-        };
+        let endless = MemoryRegion { address: u64::MAX - 0x1000, length_bytes: u64::MAX, usable: true };
         assert!(endless.pages_within(0..0x10_0000).is_empty());
     }
 }

@@ -60,9 +60,7 @@ fn cpuid_hz() -> Option<u64> {
         }
     }
     // Bit 31 of ecx: there is a hypervisor, and the leaves from 0x40000000 on are its own.
-    if __cpuid(1).ecx & (1 << 31) != 0
-        && (0x4000_0010..0x4100_0000).contains(&__cpuid(0x4000_0000).eax)
-    {
+    if __cpuid(1).ecx & (1 << 31) != 0 && (0x4000_0010..0x4100_0000).contains(&__cpuid(0x4000_0000).eax) {
         let kilohertz = __cpuid(0x4000_0010).eax;
         return (kilohertz != 0).then(|| u64::from(kilohertz) * 1000);
     }
@@ -96,10 +94,7 @@ struct IntervalTimer {
 impl IntervalTimer {
     /// Lets the timer count down from 65536 again and again. None if there is no timer.
     fn start() -> Option<Self> {
-        let mut timer = Self {
-            command: Port::new(0x43),
-            counter: Port::new(0x40),
-        };
+        let mut timer = Self { command: Port::new(0x43), counter: Port::new(0x40) };
         // SAFETY: the timer's ports, or nothing. Its interrupt is not delivered: interrupts are off.
         unsafe {
             // Channel 0, low then high byte, mode 2 (rate generator), binary.
@@ -108,9 +103,7 @@ impl IntervalTimer {
             timer.counter.write(0);
         }
         // A missing port reads as all ones; a counter leaves that value within a microsecond.
-        (0..1000)
-            .any(|_| timer.count() != u16::MAX)
-            .then_some(timer)
+        (0..1000).any(|_| timer.count() != u16::MAX).then_some(timer)
     }
 
     fn count(&mut self) -> u16 {
@@ -129,9 +122,7 @@ impl IntervalTimer {
             let after = ticks();
             (after.wrapping_sub(before), count, before)
         });
-        let (_, count, before) = tries
-            .min_by_key(|(width, ..)| *width)
-            .expect("there are 8 tries");
+        let (_, count, before) = tries.min_by_key(|(width, ..)| *width).expect("there are 8 tries");
         (count, before)
     }
 

@@ -4,6 +4,7 @@
 //! the carriage return to the terminal.
 
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 use spin::Mutex;
 use uart_16550::backend::PioBackend;
 use uart_16550::{BaudRate, Config, Uart16550};
@@ -21,29 +22,17 @@ const fn com1() -> Uart16550<PioBackend> {
     }
 }
 
-static CONSOLE: Mutex<Console> = Mutex::new(Console {
-    uart: com1(),
-    present: false,
-});
+static CONSOLE: Mutex<Console> = Mutex::new(Console(com1()));
 
-struct Console {
-    uart: Uart16550<PioBackend>,
-    /// Without a serial port, nothing is written: a missing port would never become ready to send.
-    present: bool,
-}
+/// Without a serial port, nothing is written: a missing port would never become ready to send.
+static PRESENT: AtomicBool = AtomicBool::new(false);
+
+struct Console(Uart16550<PioBackend>);
 
 impl Console {
-    fn init(&mut self) {
-        let config = Config {
-            baud_rate: BaudRate::Baud115200,
-            ..Config::DEFAULT
-        };
-        self.present = self.uart.init(config).is_ok();
-    }
-
     fn write(&mut self, bytes: &[u8]) {
-        if self.present {
-            self.uart.send_bytes_exact(bytes);
+        if PRESENT.load(Ordering::Relaxed) {
+            self.0.send_bytes_exact(bytes);
         }
     }
 }
@@ -57,7 +46,8 @@ impl fmt::Write for Console {
 
 /// Sets the port up. Before this, nothing is written.
 pub(crate) fn init() {
-    CONSOLE.lock().init();
+    let config = Config { baud_rate: BaudRate::Baud115200, ..Config::DEFAULT };
+    PRESENT.store(CONSOLE.lock().0.init(config).is_ok(), Ordering::Relaxed);
 }
 
 /// Writes bytes as they are, in one piece.
@@ -76,13 +66,11 @@ pub fn _print(arguments: fmt::Arguments<'_>) {
 }
 
 /// Prints from a panic or an exception handler: the console may be locked by the very code that failed.
+///
+/// The port is set up already; to do that again would lose what waits in it. A driver that did not set it up sends byte by
+/// byte, which is good enough here.
 pub(crate) fn emergency(arguments: fmt::Arguments<'_>) {
-    let mut console = Console {
-        uart: com1(),
-        present: false,
-    };
-    console.init();
-    let _ = fmt::Write::write_fmt(&mut console, arguments);
+    let _ = fmt::Write::write_fmt(&mut Console(com1()), arguments);
 }
 
 /// Prints to the console.

@@ -10,9 +10,7 @@ use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 pub struct KernelHal;
 
 fn layout(pages: usize) -> Option<Layout> {
-    Layout::from_size_align(pages.checked_mul(PAGE_SIZE)?, PAGE_SIZE)
-        .ok()
-        .filter(|layout| layout.size() != 0)
+    Layout::from_size_align(pages.checked_mul(PAGE_SIZE)?, PAGE_SIZE).ok().filter(|layout| layout.size() != 0)
 }
 
 fn physical(address: *mut u8) -> PhysAddr {

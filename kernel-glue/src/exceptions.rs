@@ -99,40 +99,11 @@ extern "C" fn common() {
 extern "C" fn report(frame: &Frame) -> ! {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     if REPORTED.swap(true, Ordering::Relaxed) {
-        console::emergency(format_args!(
-            "another exception ({}) while that was reported\n",
-            frame.vector
-        ));
+        console::emergency(format_args!("another exception ({}) while that was reported\n", frame.vector));
         exit::exit(exit::EXCEPTION);
     }
-    let Frame {
-        rip,
-        cs,
-        rflags,
-        rsp,
-        ss,
-        rax,
-        rbx,
-        rcx,
-        rdx,
-        rsi,
-        rdi,
-        rbp,
-        ..
-    } = frame;
-    let Frame {
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-        vector,
-        error_code,
-        ..
-    } = frame;
+    let Frame { rip, cs, rflags, rsp, ss, rax, rbx, rcx, rdx, rsi, rdi, rbp, .. } = frame;
+    let Frame { r8, r9, r10, r11, r12, r13, r14, r15, vector, error_code, .. } = frame;
     let name = NAMES.get(*vector as usize).copied().unwrap_or("reserved");
     let cr2 = Cr2::read_raw();
     let comment = match *vector {
@@ -185,8 +156,7 @@ pub(crate) fn init() {
     let tss = TSS.call_once(|| {
         let mut tss = TaskStateSegment::new();
         tss.interrupt_stack_table[usize::from(EXCEPTION_STACK)] = EXCEPTION_STACK_MEMORY.top();
-        tss.interrupt_stack_table[usize::from(DOUBLE_FAULT_STACK)] =
-            DOUBLE_FAULT_STACK_MEMORY.top();
+        tss.interrupt_stack_table[usize::from(DOUBLE_FAULT_STACK)] = DOUBLE_FAULT_STACK_MEMORY.top();
         tss
     });
     // The same selectors as in the entry code: 0x08 code, 0x10 data; then 0x18 the task state.

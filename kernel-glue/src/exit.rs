@@ -22,9 +22,7 @@ pub fn exit(status: u8) -> ! {
     let mut port = Port::<u8>::new(0xf4);
     // SAFETY: port 0xf4 is the debug exit device, which reads as 0, or nothing, which reads as all ones.
     if unsafe { port.read() } == u8::MAX {
-        console::emergency(format_args!(
-            "kernel ended with status {status}; QEMU lacks -device isa-debug-exit\n"
-        ));
+        console::emergency(format_args!("kernel ended with status {status}; QEMU lacks -device isa-debug-exit\n"));
     }
     // SAFETY: as above; a write touches no memory of this program.
     unsafe { port.write(0x10 + status.min(EXCEPTION)) };

@@ -65,12 +65,7 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, count: usize) -> *mut u8 {
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
     for index in 0..count {
         // SAFETY: within the ranges that the caller vouches for. Volatile, so that this loop does not become a memcmp.
-        let (left, right) = unsafe {
-            (
-                left.add(index).read_volatile(),
-                right.add(index).read_volatile(),
-            )
-        };
+        let (left, right) = unsafe { (left.add(index).read_volatile(), right.add(index).read_volatile()) };
         if left != right {
             return i32::from(left) - i32::from(right);
         }

@@ -16,10 +16,7 @@ pub struct Kernel {
 impl Kernel {
     pub(crate) fn init(boot_info: &'static BootInfo) -> &'static Self {
         static KERNEL: Once<Kernel> = Once::new();
-        KERNEL.call_once(|| Self {
-            boot_info,
-            platform: Arc::new(KernelPlatform::new()),
-        })
+        KERNEL.call_once(|| Self { boot_info, platform: Arc::new(KernelPlatform::new()) })
     }
 
     /// The value of the word `key=value` on the command line; of several, the last.
@@ -44,10 +41,7 @@ impl Kernel {
 
     /// The size of usable memory.
     pub fn memory_bytes(&self) -> u64 {
-        self.boot_info
-            .usable()
-            .map(|region| region.length_bytes)
-            .sum()
+        self.boot_info.usable().map(|region| region.length_bytes).sum()
     }
 
     /// PCI configuration space. All values of this type access the same space under one lock.

@@ -26,9 +26,7 @@ const GIB_4: u64 = 4 << 30;
 
 const WRITE_BACK: PageTableFlags = PageTableFlags::PRESENT.union(PageTableFlags::WRITABLE);
 /// Entry 3 of the page attribute table as the CPU starts with it: uncached, whatever the MTRRs say.
-const UNCACHED: PageTableFlags = WRITE_BACK
-    .union(PageTableFlags::NO_CACHE)
-    .union(PageTableFlags::WRITE_THROUGH);
+const UNCACHED: PageTableFlags = WRITE_BACK.union(PageTableFlags::NO_CACHE).union(PageTableFlags::WRITE_THROUGH);
 
 unsafe extern "C" {
     // Addresses, set by link.ld and by the entry code. They are not variables.
@@ -98,10 +96,7 @@ pub(crate) unsafe fn init(boot_info: &BootInfo) -> Mapped {
     for start_512_gib in (0..limit).step_by((GIB_1 << 9) as usize) {
         let (table_address, pointers) = frames.table();
         root[(start_512_gib >> 39) as usize].set_addr(table_address, WRITE_BACK);
-        for (start, entry) in (start_512_gib..limit)
-            .step_by(GIB_1 as usize)
-            .zip(pointers.iter_mut())
-        {
+        for (start, entry) in (start_512_gib..limit).step_by(GIB_1 as usize).zip(pointers.iter_mut()) {
             if start >= GIB_4 && gib_pages {
                 entry.set_addr(PhysAddr::new(start), WRITE_BACK | PageTableFlags::HUGE_PAGE);
                 continue;
@@ -109,11 +104,7 @@ pub(crate) unsafe fn init(boot_info: &BootInfo) -> Mapped {
             let (table_address, directory) = frames.table();
             entry.set_addr(table_address, WRITE_BACK);
             for (start, entry) in (start..).step_by(MIB_2 as usize).zip(directory.iter_mut()) {
-                let flags = if uncached.contains(&start) {
-                    UNCACHED
-                } else {
-                    WRITE_BACK
-                };
+                let flags = if uncached.contains(&start) { UNCACHED } else { WRITE_BACK };
                 let split = start == 0 || (start < image_end && start + MIB_2 > image_start);
                 if !split {
                     entry.set_addr(PhysAddr::new(start), flags | PageTableFlags::HUGE_PAGE);
@@ -123,14 +114,8 @@ pub(crate) unsafe fn init(boot_info: &BootInfo) -> Mapped {
                 entry.set_addr(table_address, WRITE_BACK);
                 for (start, entry) in (start..).step_by(KIB_4 as usize).zip(table.iter_mut()) {
                     let mut flags = flags;
-                    flags.set(
-                        PageTableFlags::WRITABLE,
-                        !(image_start..image_writable).contains(&start),
-                    );
-                    flags.set(
-                        PageTableFlags::PRESENT,
-                        start != 0 && !is_stack_guard(start),
-                    );
+                    flags.set(PageTableFlags::WRITABLE, !(image_start..image_writable).contains(&start));
+                    flags.set(PageTableFlags::PRESENT, start != 0 && !is_stack_guard(start));
                     entry.set_addr(PhysAddr::new(start), flags);
                 }
             }
@@ -142,9 +127,7 @@ pub(crate) unsafe fn init(boot_info: &BootInfo) -> Mapped {
     // the exceptions are page 0 and the stack's guard page, which nothing uses.
     unsafe { Cr3::write(PhysFrame::containing_address(root_address), cr3_flags) };
     LIMIT.call_once(|| limit);
-    Mapped {
-        free: frames.next..limit,
-    }
+    Mapped { free: frames.next..limit }
 }
 
 /// Page-sized pieces of the memory right behind the kernel image, one after the other.
@@ -163,18 +146,12 @@ impl Frames {
             .find(|region| region.pages_within(0..GIB_4).contains(&(image_end - 1)))
             .expect("the kernel image is not in usable memory");
         let free = region.pages_within(image_end..GIB_4);
-        Self {
-            next: free.start,
-            end: free.end,
-        }
+        Self { next: free.start, end: free.end }
     }
 
     /// Takes a frame and makes it an empty page table.
     fn table(&mut self) -> (PhysAddr, &'static mut PageTable) {
-        assert!(
-            self.next + KIB_4 <= self.end,
-            "no memory for the page tables"
-        );
+        assert!(self.next + KIB_4 <= self.end, "no memory for the page tables");
         let address = self.next;
         self.next += KIB_4;
         let pointer = with_exposed_provenance_mut::<PageTable>(address as usize);

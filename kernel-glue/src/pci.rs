@@ -9,11 +9,7 @@ use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFu
 use x86_64::instructions::port::Port;
 
 /// Where QEMU's `microvm,pcie=on` has its configuration space. It writes no MCFG table.
-const MICROVM_ECAM: Ecam = Ecam {
-    base: 0xe000_0000,
-    first_bus: 0,
-    last_bus: 255,
-};
+const MICROVM_ECAM: Ecam = Ecam { base: 0xe000_0000, first_bus: 0, last_bus: 255 };
 
 /// What is read where no function is.
 const NOTHING: u32 = u32::MAX;
@@ -73,14 +69,7 @@ impl Mechanism {
 
     /// Whether there is a host bridge. Memory that no device answers for reads as 0 or as all ones.
     fn has_host_bridge(self) -> bool {
-        let id = self.read(
-            DeviceFunction {
-                bus: 0,
-                device: 0,
-                function: 0,
-            },
-            0,
-        );
+        let id = self.read(DeviceFunction { bus: 0, device: 0, function: 0 }, 0);
         id != 0 && id != NOTHING
     }
 }
@@ -132,9 +121,7 @@ impl ConfigurationAccess for PciConfiguration {
     }
 
     fn write_word(&mut self, device_function: DeviceFunction, register_offset: u8, data: u32) {
-        MECHANISM
-            .lock()
-            .write(device_function, register_offset, data);
+        MECHANISM.lock().write(device_function, register_offset, data);
     }
 
     unsafe fn unsafe_clone(&self) -> Self {
@@ -145,11 +132,7 @@ impl ConfigurationAccess for PciConfiguration {
 /// Finds configuration space and, where no firmware did so, assigns BARs.
 pub(crate) fn init(boot_info: &BootInfo, ecam: Option<Ecam>) {
     let microvm = Mechanism::Ecam(MICROVM_ECAM);
-    let is_ram = |address| {
-        boot_info
-            .usable()
-            .any(|region| region.pages_within(0..u64::MAX).contains(&address))
-    };
+    let is_ram = |address| boot_info.usable().any(|region| region.pages_within(0..u64::MAX).contains(&address));
     let mechanism = if let Some(ecam) = ecam {
         Mechanism::Ecam(ecam)
     } else if ports_answer() && Mechanism::Ports.has_host_bridge() {

@@ -20,9 +20,7 @@ impl KernelPlatform {
             log::warn!("no real-time clock (on microvm: -M microvm,rtc=on): dates count from 1970");
             Duration::ZERO
         });
-        Self {
-            boot_date: date.saturating_sub(clock::since_boot()),
-        }
+        Self { boot_date: date.saturating_sub(clock::since_boot()) }
     }
 }
 
@@ -34,10 +32,7 @@ impl Platform for KernelPlatform {
     /// The date of the real-time clock at boot, which counts whole seconds, and the time since: up to a second late.
     fn wall_clock(&self) -> Timestamp {
         let now = self.boot_date + clock::since_boot();
-        Timestamp {
-            seconds: now.as_secs() as i64,
-            nanoseconds: now.subsec_nanos(),
-        }
+        Timestamp { seconds: now.as_secs() as i64, nanoseconds: now.subsec_nanos() }
     }
 
     fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool {

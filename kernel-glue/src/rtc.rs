@@ -77,39 +77,22 @@ fn register(index: u8) -> u8 {
 }
 
 fn since_1970(registers: Registers, status_b: u8) -> Option<Duration> {
-    let number = |value: u8| {
-        u64::from(if status_b & BINARY == 0 {
-            (value >> 4) * 10 + (value & 15)
-        } else {
-            value
-        })
-    };
+    let number = |value: u8| u64::from(if status_b & BINARY == 0 { (value >> 4) * 10 + (value & 15) } else { value });
     let hours = if status_b & HOURS_24 != 0 {
         number(registers.hours)
     } else {
-        number(registers.hours & !AFTERNOON) % 12
-            + if registers.hours & AFTERNOON == 0 {
-                0
-            } else {
-                12
-            }
+        number(registers.hours & !AFTERNOON) % 12 + if registers.hours & AFTERNOON == 0 { 0 } else { 12 }
     };
     let century = match number(registers.century) {
         century @ 19..=99 => century,
         _ => 20,
     };
-    let (year, month, day) = (
-        century * 100 + number(registers.year),
-        number(registers.month),
-        number(registers.day),
-    );
+    let (year, month, day) = (century * 100 + number(registers.year), number(registers.month), number(registers.day));
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     let days = days_since_1970(year, month, day);
-    Some(Duration::from_secs(
-        ((days * 24 + hours) * 60 + number(registers.minutes)) * 60 + number(registers.seconds),
-    ))
+    Some(Duration::from_secs(((days * 24 + hours) * 60 + number(registers.minutes)) * 60 + number(registers.seconds)))
 }
 
 /// Days of the Gregorian calendar, for years from 1970 on.
@@ -130,15 +113,7 @@ mod tests {
 
     fn bcd(date: [u8; 7]) -> Registers {
         let [century, year, month, day, hours, minutes, seconds] = date;
-        Registers {
-            seconds,
-            minutes,
-            hours,
-            day,
-            month,
-            year,
-            century,
-        }
+        Registers { seconds, minutes, hours, day, month, year, century }
     }
 
     #[test]
@@ -154,10 +129,7 @@ mod tests {
     #[test]
     fn bcd_with_24_hours_is_what_qemu_gives() {
         let registers = bcd([0x20, 0x26, 0x01, 0x02, 0x23, 0x59, 0x58]);
-        assert_eq!(
-            since_1970(registers, HOURS_24),
-            Some(Duration::from_secs(1_767_398_398))
-        );
+        assert_eq!(since_1970(registers, HOURS_24), Some(Duration::from_secs(1_767_398_398)));
     }
 
     #[test]
@@ -170,10 +142,7 @@ mod tests {
 
     #[test]
     fn a_month_or_day_that_does_not_exist_is_no_date() {
-        assert_eq!(
-            since_1970(bcd([0x20, 0x26, 0x13, 1, 0, 0, 0]), HOURS_24),
-            None
-        );
+        assert_eq!(since_1970(bcd([0x20, 0x26, 0x13, 1, 0, 0, 0]), HOURS_24), None);
         assert_eq!(since_1970(bcd([0x20, 0x26, 0, 1, 0, 0, 0]), HOURS_24), None);
         assert_eq!(since_1970(bcd([0x20, 0x26, 1, 0, 0, 0, 0]), HOURS_24), None);
     }
@@ -181,9 +150,6 @@ mod tests {
     #[test]
     fn without_a_century_it_is_the_21st() {
         let registers = bcd([0, 0x26, 0x01, 0x02, 0x23, 0x59, 0x58]);
-        assert_eq!(
-            since_1970(registers, HOURS_24),
-            Some(Duration::from_secs(1_767_398_398))
-        );
+        assert_eq!(since_1970(registers, HOURS_24), Some(Duration::from_secs(1_767_398_398)));
     }
 }

@@ -131,7 +131,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `ENOTDIR` if it is no directory.
     pub fn read_dir(&self, path: impl AsRef<[u8]>) -> Result<ReadDir, Error> {
-        Ok(ReadDir::new(self.node(path)?.opendir()?))
+        Ok(self.node(path)?.opendir()?.into())
     }
 
     /// The metadata of what `path` leads to.

@@ -22,11 +22,14 @@ pub struct DirEntry {
     found: Option<(Node, Attr)>,
 }
 
-impl ReadDir {
-    pub(super) fn new(dir: Dir) -> Self {
+impl From<Dir> for ReadDir {
+    /// The entries from the directory's position on.
+    fn from(dir: Dir) -> Self {
         Self { dir, failed: false }
     }
+}
 
+impl ReadDir {
     fn next_entry(&mut self) -> Result<Option<DirEntry>, Error> {
         let parent = self.dir.node().clone();
         while let Some(entry) = self.dir.next_entry()? {

@@ -49,10 +49,6 @@ mod tests {
         texts.sort();
         texts.dedup();
         assert_eq!(texts.len(), 256);
-        assert!(
-            texts
-                .iter()
-                .all(|text| text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)))
-        );
+        assert!(texts.iter().all(|text| text.bytes().all(|byte| (0x21..=0x7e).contains(&byte))));
     }
 }

@@ -30,17 +30,11 @@ usage: sample-tree make DIR [--size small|full]
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if arguments
-        .iter()
-        .any(|argument| argument == "--help" || argument == "-h")
-    {
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
         print!("{HELP}");
         return ExitCode::SUCCESS;
     }
-    let texts: Vec<&str> = arguments
-        .iter()
-        .map(|argument| argument.to_str().unwrap_or(""))
-        .collect();
+    let texts: Vec<&str> = arguments.iter().map(|argument| argument.to_str().unwrap_or("")).collect();
     let result = match texts[..] {
         ["make", _] | ["make", _, "--size", "small"] => make::small(Path::new(&arguments[1])),
         ["make", _, "--size", "full"] => make::full(Path::new(&arguments[1])),

@@ -31,20 +31,14 @@ pub(crate) fn small(root: &Path) -> io::Result<()> {
     tree.file("hello.txt", b"Hello from the host!\n")?;
     tree.file("empty", b"")?;
     tree.directory("notes")?;
-    tree.file(
-        "notes/poem.txt",
-        b"A directory crossed the line\nas one descriptor, then as nine.\n",
-    )?;
+    tree.file("notes/poem.txt", b"A directory crossed the line\nas one descriptor, then as nine.\n")?;
     tree.directory("notes/year")?;
     tree.file("notes/year/january.txt", b"Snow.\n")?;
     tree.file("notes/year/june.txt", b"Sun.\n")?;
     tree.link("latest", "notes/year/june.txt")?;
     tree.directory("pictures")?;
     tree.file("pictures/gradient.ppm", &picture(1024, 1024))?;
-    tree.file(
-        "Grüße, 世界.txt",
-        "Names are bytes; these are UTF-8.\n".as_bytes(),
-    )?;
+    tree.file("Grüße, 世界.txt", "Names are bytes; these are UTF-8.\n".as_bytes())?;
     tree.directory("tools")?;
     tree.file("tools/greet.sh", b"#!/bin/sh\necho hello\n")?;
     tree.mode("tools/greet.sh", 0o755);
@@ -97,10 +91,7 @@ fn names(tree: &mut Tree) -> io::Result<()> {
     }
     tree.file(below(&[0x80; 255]), b"255 bytes, none of them UTF-8\n")?;
     tree.directory(below(&[b'D'; 255]))?;
-    tree.file(
-        below(&[&[b'D'; 255][..], b"/", &[b'F'; 255]].concat()),
-        b"deep and long\n",
-    )
+    tree.file(below(&[&[b'D'; 255][..], b"/", &[b'F'; 255]].concat()), b"deep and long\n")
 }
 
 /// Chains of directories twelve deep.
@@ -116,11 +107,7 @@ fn nested(tree: &mut Tree) -> io::Result<()> {
             for file in 0..FILES_PER_LEVEL {
                 let name = format!("{path}/file-{file}");
                 // Few files have content, because each that has takes a block of the disk.
-                let content = if file == 0 {
-                    format!("{name}\n")
-                } else {
-                    String::new()
-                };
+                let content = if file == 0 { format!("{name}\n") } else { String::new() };
                 tree.file(&name, content.as_bytes())?;
             }
         }
@@ -132,11 +119,7 @@ fn nested(tree: &mut Tree) -> io::Result<()> {
 fn many(tree: &mut Tree) -> io::Result<()> {
     tree.directory("many")?;
     for number in 0..MANY {
-        let content = if number % 100 == 0 {
-            format!("{number}\n")
-        } else {
-            String::new()
-        };
+        let content = if number % 100 == 0 { format!("{number}\n") } else { String::new() };
         tree.file(format!("many/entry-{number:05}"), content.as_bytes())?;
     }
     Ok(())
@@ -146,19 +129,7 @@ fn many(tree: &mut Tree) -> io::Result<()> {
 fn contents(tree: &mut Tree) -> io::Result<()> {
     tree.directory("contents")?;
     tree.directory("contents/empty directory")?;
-    for size in [
-        0,
-        1,
-        4095,
-        4096,
-        4097,
-        65_536,
-        131_073,
-        (1 << 20) - 1,
-        1 << 20,
-        (1 << 20) + 1,
-        5_000_000,
-    ] {
+    for size in [0, 1, 4095, 4096, 4097, 65_536, 131_073, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000] {
         tree.file(format!("contents/size-{size}"), &noise(size))?;
     }
     tree.file("contents/sparse", b"")?;
@@ -201,10 +172,7 @@ fn special(tree: &mut Tree) -> io::Result<()> {
     tree.add("special/fifo", 0o644, Node::Special);
     // A socket's path is limited to 107 bytes, the tree's may be longer: go through the open directory.
     let directory = File::open(tree.root.join("special"))?;
-    let short = format!(
-        "/proc/self/fd/{}/socket",
-        std::os::fd::AsRawFd::as_raw_fd(&directory)
-    );
+    let short = format!("/proc/self/fd/{}/socket", std::os::fd::AsRawFd::as_raw_fd(&directory));
     drop(UnixListener::bind(short)?);
     tree.add("special/socket", 0o755, Node::Special);
     Ok(())
@@ -213,9 +181,7 @@ fn special(tree: &mut Tree) -> io::Result<()> {
 /// Permission bits that a naive client mixes up with the file type, or that keep everybody out.
 fn modes(tree: &mut Tree) -> io::Result<()> {
     tree.directory("modes")?;
-    for mode in [
-        0o000, 0o400, 0o644, 0o777, 0o1644, 0o2755, 0o4755, 0o6711, 0o7777,
-    ] {
+    for mode in [0o000, 0o400, 0o644, 0o777, 0o1644, 0o2755, 0o4755, 0o6711, 0o7777] {
         let name = format!("modes/file-{mode:04o}");
         tree.file(&name, b"mode\n")?;
         tree.mode(&name, mode);
@@ -284,15 +250,9 @@ impl Tree {
     fn new(root: &Path) -> io::Result<Self> {
         about(root, fs::create_dir_all(root))?;
         if about(root, fs::read_dir(root))?.next().is_some() {
-            return Err(io::Error::other(format!(
-                "{}: not empty, nothing is changed in it",
-                root.display()
-            )));
+            return Err(io::Error::other(format!("{}: not empty, nothing is changed in it", root.display())));
         }
-        let mut tree = Self {
-            root: root.to_owned(),
-            entries: Vec::new(),
-        };
+        let mut tree = Self { root: root.to_owned(), entries: Vec::new() };
         tree.add("", 0o755, Node::Plain);
         Ok(tree)
     }
@@ -306,10 +266,7 @@ impl Tree {
 
     fn file(&mut self, name: impl AsRef<OsStr>, content: &[u8]) -> io::Result<()> {
         let path = self.root.join(name.as_ref());
-        about(
-            &path,
-            File::create_new(&path).and_then(|mut file| file.write_all(content)),
-        )?;
+        about(&path, File::create_new(&path).and_then(|mut file| file.write_all(content)))?;
         self.add(name, 0o644, Node::Plain);
         Ok(())
     }
@@ -324,16 +281,8 @@ impl Tree {
     /// Notes an entry that exists now, with a time of its own.
     fn add(&mut self, name: impl AsRef<OsStr>, mode: u32, node: Node) {
         let number = self.entries.len() as u32;
-        let time = (
-            1_700_000_000 + i64::from(number),
-            number.wrapping_mul(1_000_003) % 1_000_000_000,
-        );
-        self.entries.push(Entry {
-            path: self.root.join(name.as_ref()),
-            mode,
-            time,
-            node,
-        });
+        let time = (1_700_000_000 + i64::from(number), number.wrapping_mul(1_000_003) % 1_000_000_000);
+        self.entries.push(Entry { path: self.root.join(name.as_ref()), mode, time, node });
     }
 
     fn mode(&mut self, name: impl AsRef<OsStr>, mode: u32) {
@@ -347,11 +296,7 @@ impl Tree {
     fn entry(&mut self, name: &OsStr) -> &mut Entry {
         let path = self.root.join(name);
         // Only names that were just added are looked up: a missing one is a slip in this file.
-        self.entries
-            .iter_mut()
-            .rev()
-            .find(|entry| entry.path == path)
-            .expect("entry was added")
+        self.entries.iter_mut().rev().find(|entry| entry.path == path).expect("entry was added")
     }
 
     fn finish(self) -> io::Result<()> {
@@ -371,16 +316,8 @@ fn set(entry: &Entry) -> io::Result<()> {
     } else {
         // The standard library can set times only of what can be opened.
         let time = format!("@{seconds}.{nanoseconds:09}");
-        run(Command::new("touch")
-            .arg("-h")
-            .arg("-d")
-            .arg(time)
-            .arg(&entry.path))?;
-        if entry.node == Node::Special {
-            set_mode(entry)
-        } else {
-            Ok(())
-        }
+        run(Command::new("touch").arg("-h").arg("-d").arg(time).arg(&entry.path))?;
+        if entry.node == Node::Special { set_mode(entry) } else { Ok(()) }
     }
 }
 
@@ -397,23 +334,13 @@ fn set_mode(entry: &Entry) -> io::Result<()> {
 
 fn system_time(seconds: i64, nanoseconds: u32) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
-    let base = if seconds < 0 {
-        UNIX_EPOCH - whole
-    } else {
-        UNIX_EPOCH + whole
-    };
+    let base = if seconds < 0 { UNIX_EPOCH - whole } else { UNIX_EPOCH + whole };
     base + Duration::from_nanos(u64::from(nanoseconds))
 }
 
 fn run(command: &mut Command) -> io::Result<()> {
-    let status = command
-        .status()
-        .map_err(|error| io::Error::new(error.kind(), format!("{command:?}: {error}")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!("{command:?}: {status}")))
-    }
+    let status = command.status().map_err(|error| io::Error::new(error.kind(), format!("{command:?}: {error}")))?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?}: {status}"))) }
 }
 
 /// A picture in the binary PPM format: three bytes a pixel.
@@ -421,11 +348,7 @@ fn picture(width: usize, height: usize) -> Vec<u8> {
     let mut bytes = format!("P6\n{width} {height}\n255\n").into_bytes();
     for y in 0..height {
         for x in 0..width {
-            bytes.extend([
-                (x * 255 / width) as u8,
-                (y * 255 / height) as u8,
-                ((x ^ y) & 0xff) as u8,
-            ]);
+            bytes.extend([(x * 255 / width) as u8, (y * 255 / height) as u8, ((x ^ y) & 0xff) as u8]);
         }
     }
     bytes
@@ -455,8 +378,7 @@ pub(crate) mod tests {
 
     impl TemporaryFolder {
         pub(crate) fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("sample-tree-{}-{name}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("sample-tree-{}-{name}", std::process::id()));
             fs::create_dir(&path).unwrap();
             Self(path)
         }
@@ -465,10 +387,7 @@ pub(crate) mod tests {
     impl Drop for TemporaryFolder {
         fn drop(&mut self) {
             // Some directories of the full tree keep out even their owner.
-            let _ = Command::new("chmod")
-                .args(["-R", "u+rwX"])
-                .arg(&self.0)
-                .status();
+            let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(&self.0).status();
             let _ = fs::remove_dir_all(&self.0);
         }
     }
@@ -476,11 +395,7 @@ pub(crate) mod tests {
     fn manifest(root: &Path) -> Vec<String> {
         let mut text = Vec::new();
         crate::manifest::write(root, &mut text).unwrap();
-        String::from_utf8(text)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -497,12 +412,7 @@ pub(crate) mod tests {
     fn a_directory_that_holds_something_is_left_alone() {
         let folder = TemporaryFolder::new("occupied");
         fs::write(folder.0.join("mine"), "").unwrap();
-        assert!(
-            small(&folder.0)
-                .unwrap_err()
-                .to_string()
-                .contains("not empty")
-        );
+        assert!(small(&folder.0).unwrap_err().to_string().contains("not empty"));
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
     }
 

@@ -52,11 +52,7 @@ pub(crate) fn write(root: &Path, out: &mut impl Write) -> io::Result<()> {
 /// the root, empty for the root itself.
 fn entry(path: &Path, name: &[u8], metadata: &Metadata, out: &mut impl Write) -> io::Result<()> {
     let kind = kind(metadata.mode());
-    let hash = if kind == 'f' {
-        about(path, hash(path))?
-    } else {
-        "-".to_owned()
-    };
+    let hash = if kind == 'f' { about(path, hash(path))? } else { "-".to_owned() };
     let shown = if name.is_empty() { b"." } else { name };
     write!(
         out,
@@ -130,11 +126,7 @@ fn hash(path: &Path) -> io::Result<String> {
             Err(error) => return Err(error),
         }
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Adds the path to an error, which alone does not say what could not be read.
@@ -153,42 +145,21 @@ mod tests {
     fn lines(root: &Path) -> Vec<String> {
         let mut text = Vec::new();
         write(root, &mut text).unwrap();
-        String::from_utf8(text)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
     }
 
     fn paths(lines: &[String]) -> Vec<&str> {
-        lines
-            .iter()
-            .map(|line| line.splitn(7, ' ').nth(6).unwrap())
-            .collect()
+        lines.iter().map(|line| line.splitn(7, ' ').nth(6).unwrap()).collect()
     }
 
     #[test]
     fn names_are_sorted_by_bytes_not_by_letters_or_length() {
-        let names = ["b", "a b", "a", "B", "a-b", "a/"]
-            .map(OsString::from)
-            .to_vec();
+        let names = ["b", "a b", "a", "B", "a-b", "a/"].map(OsString::from).to_vec();
         let mut with_invalid = names;
         with_invalid.push(OsString::from_vec(vec![0xff]));
         with_invalid.push(OsString::from("ü"));
-        let sorted: Vec<Vec<u8>> = sort(with_invalid)
-            .into_iter()
-            .map(OsString::into_vec)
-            .collect();
-        let expected: [&[u8]; 8] = [
-            b"B",
-            b"a",
-            b"a b",
-            b"a-b",
-            b"a/",
-            b"b",
-            "ü".as_bytes(),
-            b"\xff",
-        ];
+        let sorted: Vec<Vec<u8>> = sort(with_invalid).into_iter().map(OsString::into_vec).collect();
+        let expected: [&[u8]; 8] = [b"B", b"a", b"a b", b"a-b", b"a/", b"b", "ü".as_bytes(), b"\xff"];
         assert_eq!(sorted, expected);
     }
 
@@ -202,10 +173,7 @@ mod tests {
         for file in ["a/z", "a/c/x", "a.b", "A"] {
             fs::write(folder.0.join(file), "").unwrap();
         }
-        assert_eq!(
-            paths(&lines(&folder.0)),
-            [".", "A", "a", "a/c", "a/c/x", "a/z", "a-b", "a.b"]
-        );
+        assert_eq!(paths(&lines(&folder.0)), [".", "A", "a", "a/c", "a/c/x", "a/z", "a-b", "a.b"]);
     }
 
     #[test]
@@ -215,8 +183,7 @@ mod tests {
         fs::write(&path, "abc").unwrap();
         fs::hard_link(&path, folder.0.join("again")).unwrap();
         let file = File::open(&path).unwrap();
-        file.set_modified(UNIX_EPOCH - Duration::from_millis(500))
-            .unwrap();
+        file.set_modified(UNIX_EPOCH - Duration::from_millis(500)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o4751)).unwrap();
         assert_eq!(
             lines(&folder.0)[1],
@@ -230,10 +197,7 @@ mod tests {
         symlink(".", folder.0.join("loop")).unwrap();
         symlink("no where\\", folder.0.join("dangling")).unwrap();
         let lines = lines(&folder.0);
-        assert_eq!(
-            paths(&lines),
-            [".", "dangling -> no\\x20where\\x5c", "loop -> ."]
-        );
+        assert_eq!(paths(&lines), [".", "dangling -> no\\x20where\\x5c", "loop -> ."]);
         assert!(lines[1].starts_with("l 0777 9 "));
         assert_eq!(lines[1].split(' ').nth(5), Some("-"));
     }
@@ -241,9 +205,6 @@ mod tests {
     #[test]
     fn a_path_that_cannot_be_read_is_named() {
         let error = write(Path::new("/no such folder"), &mut Vec::new()).unwrap_err();
-        assert!(
-            error.to_string().starts_with("/no such folder: "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("/no such folder: "), "{error}");
     }
 }
