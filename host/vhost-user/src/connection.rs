@@ -148,6 +148,13 @@ impl Connection {
         }
     }
 
+    /// Whether the daemon has not yet looked at the doorbell of a queue.
+    pub(crate) fn kick_pending(&self, queue: u16) -> bool {
+        self.kicks
+            .get(usize::from(queue))
+            .is_some_and(Event::is_signalled)
+    }
+
     pub(crate) fn close(&self) {
         self.link.close();
     }

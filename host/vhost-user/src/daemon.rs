@@ -1,7 +1,7 @@
 //! A private virtiofsd for tests and benchmarks.
 
 use crate::requests::RequestLog;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -282,16 +282,17 @@ impl Daemon {
         requests.counts().clone()
     }
 
-    /// Stops it with SIGSTOP, as a debugger or a machine without memory would: it does not answer any more.
+    /// Stops it with SIGSTOP, as a debugger or a machine without memory would: it does not answer any more. Returns when
+    /// all of its threads have stopped.
     ///
     /// In the sandbox of a process that is not root, this stops only virtiofsd's parent process.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        self.signal(Signal::STOP, WaitIdOptions::STOPPED);
     }
 
     /// Continues it after [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        self.signal(Signal::CONT, WaitIdOptions::CONTINUED);
     }
 
     /// Kills it with SIGKILL and waits until it is gone. Does nothing if it has ended before.
@@ -302,11 +303,17 @@ impl Daemon {
         let _ = child.wait();
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal, done: WaitIdOptions) {
         // Under the lock, and only while the process was not waited for: the number is still its own.
         let mut child = self.child();
-        if matches!(child.try_wait(), Ok(None)) {
-            let _ = rustix::process::kill_process(self.pid, signal);
+        if matches!(child.try_wait(), Ok(None))
+            && rustix::process::kill_process(self.pid, signal).is_ok()
+        {
+            // A dead one is left for `kill` to wait for.
+            let _ = rustix::process::waitid(
+                WaitId::Pid(self.pid),
+                done | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! An eventfd that both `vhost` and `rustix` take.
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
@@ -21,6 +22,18 @@ impl Event {
     /// Makes it unreadable; says whether it was readable.
     pub(crate) fn clear(&self) -> bool {
         self.0.read().is_ok()
+    }
+
+    /// Whether it is readable.
+    pub(crate) fn is_signalled(&self) -> bool {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        matches!(
+            rustix::event::poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&now)),
+            Ok(1..)
+        )
     }
 
     pub(crate) fn for_vhost(&self) -> &EventFd {

@@ -23,6 +23,10 @@ const TAG_BYTES: usize = 36;
 /// How long to wait for a process to be gone whose socket hung up.
 const DYING: Duration = Duration::from_millis(500);
 
+/// Before a stop, the daemon is given up to `SETTLING` to be idle for `SETTLED`.
+const SETTLING: Duration = Duration::from_millis(100);
+const SETTLED: Duration = Duration::from_millis(1);
+
 /// What [`connect`](crate::connect) can be told beyond socket and tag.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
@@ -207,6 +211,7 @@ impl VhostUserTransport {
         if !connection.is_open() {
             return Err(Error::Device(connection.state().describe()));
         }
+        self.let_settle(connection, device);
         // 1. No queue is looked at any more. A daemon that serves requests one by one answers after the last one.
         let mut taken = Vec::with_capacity(device.queues.len());
         for queue in &device.queues {
@@ -236,6 +241,28 @@ impl VhostUserTransport {
         connection.reset_device()
     }
 
+    /// Waits, not for long, until the daemon has seen all kicks and returned all buffers.
+    ///
+    /// This is for the daemon's sake. Without the event index, the queue thread of virtiofsd 1.13 ends for good if a kick
+    /// makes it look at a queue that was stopped in between, and a driver may well send its last FORGETs and then reset.
+    /// Requests that never end are not waited for here.
+    fn let_settle(&self, connection: &Connection, device: &Device) {
+        let deadline = Instant::now() + SETTLING;
+        let mut settled_since = None;
+        while connection.is_open() && Instant::now() < deadline {
+            let busy = device.queues.iter().any(|queue| {
+                connection.kick_pending(queue.number)
+                    || self.used_index(queue) != self.available_index(queue)
+            });
+            if busy {
+                settled_since = None;
+            } else if settled_since.get_or_insert_with(Instant::now).elapsed() >= SETTLED {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
     /// Brings the device to a halt, by whatever means it takes.
     fn halt(&self, device: &mut Device) {
         if !device.running {
@@ -254,6 +281,11 @@ impl VhostUserTransport {
         log::error!("{error}; the memory in use is abandoned");
         self.memory.abandon();
         device.abandoned = true;
+    }
+
+    /// The index of a queue's available ring: how many buffers the driver offered since the start, modulo 2^16.
+    fn available_index(&self, queue: &Queue) -> Option<u16> {
+        self.memory.read_u16(queue.rings.available.checked_add(2)?)
     }
 
     /// The index of a queue's used ring: how many buffers the daemon returned since the start, modulo 2^16.
