@@ -59,7 +59,7 @@ impl Connection {
                 .map_err(|error| ConnectError::Handshake {
                     path: path.into(),
                     message,
-                    reason: match link.state() {
+                    reason: match link.cause(&error) {
                         LinkState::Alive => error.to_string(),
                         LinkState::TimedOut => format!("no answer within {patience:?}"),
                         state => state.describe().into(),
@@ -274,7 +274,7 @@ impl Connection {
             .within(self.patience, || exchange(&mut frontend))
             .map_err(|error| {
                 log::error!("{message}: {error}");
-                match self.link.state() {
+                match self.link.cause(&error) {
                     LinkState::Alive => Error::Protocol("the vhost-user daemon refused a message"),
                     state => Error::Device(state.describe()),
                 }

@@ -98,6 +98,21 @@ impl Link {
         self.shared.state()
     }
 
+    /// What made an exchange fail: the socket's end may show there before the monitor sees it.
+    pub(crate) fn cause(&self, error: &vhost::Error) -> LinkState {
+        use vhost::vhost_user::Error as UserError;
+        let ended = matches!(
+            error,
+            vhost::Error::VhostUserProtocol(
+                UserError::SocketBroken(_) | UserError::Disconnected | UserError::PartialMessage
+            )
+        );
+        if ended {
+            self.shared.end(LinkState::HungUp);
+        }
+        self.state()
+    }
+
     /// The error eventfd of every queue.
     pub(crate) fn queue_error(&self) -> &Event {
         &self.shared.queue_error

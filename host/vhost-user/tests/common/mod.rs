@@ -11,10 +11,10 @@ use virtio_fs_vhost_user::{
 };
 
 /// A folder that is removed with this value.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path =
@@ -23,7 +23,7 @@ impl Folder {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -35,7 +35,7 @@ impl Drop for Folder {
 }
 
 /// A daemon on an empty folder, and a connection to it. A machine without virtiofsd fails here, with the remedy.
-pub fn served(
+pub(crate) fn served(
     options: &DaemonOptions,
 ) -> (Folder, Daemon, VhostUserTransport, Arc<NativePlatform>) {
     let folder = Folder::new();
@@ -50,7 +50,7 @@ const REQUEST: usize = 1024;
 const REPLY: usize = 2048;
 
 /// Queue 1, the first request queue, with room for one request: one page with rings, request and reply.
-pub struct RawQueue<'a> {
+pub(crate) struct RawQueue<'a> {
     transport: &'a dyn Transport,
     platform: &'a dyn Platform,
     address: PhysAddr,
@@ -60,7 +60,7 @@ pub struct RawQueue<'a> {
 
 impl<'a> RawQueue<'a> {
     /// Initialises the device as VIRTIO 1.3 §3.1.1 says.
-    pub fn start(transport: &'a dyn Transport, platform: &'a dyn Platform) -> Self {
+    pub(crate) fn start(transport: &'a dyn Transport, platform: &'a dyn Platform) -> Self {
         let (address, page) = GuestHal::dma_alloc(1, BufferDirection::Both);
         assert_ne!(address, 0);
         let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
@@ -108,7 +108,7 @@ impl<'a> RawQueue<'a> {
     }
 
     /// Sends a request: header and arguments.
-    pub fn send(&mut self, opcode: u32, nodeid: u64, arguments: &[u8]) {
+    pub(crate) fn send(&mut self, opcode: u32, nodeid: u64, arguments: &[u8]) {
         let length = 40 + arguments.len();
         self.write(REQUEST, &(length as u32).to_le_bytes());
         self.write(REQUEST + 4, &opcode.to_le_bytes());
@@ -134,7 +134,7 @@ impl<'a> RawQueue<'a> {
     }
 
     /// Waits for the request in flight; says whether it was answered before the device was lost or the time was over.
-    pub fn wait(&self, patience: Duration) -> bool {
+    pub(crate) fn wait(&self, patience: Duration) -> bool {
         let lost = || {
             self.transport
                 .status()
@@ -148,7 +148,7 @@ impl<'a> RawQueue<'a> {
     }
 
     /// The reply: error number and what follows the header.
-    pub fn reply<const N: usize>(&self) -> (i32, [u8; N]) {
+    pub(crate) fn reply<const N: usize>(&self) -> (i32, [u8; N]) {
         fence(Ordering::SeqCst);
         let unique = u64::from_le_bytes(self.read(REPLY + 8));
         assert_eq!(
@@ -163,14 +163,14 @@ impl<'a> RawQueue<'a> {
     }
 
     /// Gives the page back, after the device was reset.
-    pub fn free(self) {
+    pub(crate) fn free(self) {
         let page = std::ptr::NonNull::new(self.page).unwrap();
         // SAFETY: these are the values that `dma_alloc` returned, and nobody uses the page after this.
         assert_eq!(unsafe { GuestHal::dma_dealloc(self.address, page, 1) }, 0);
     }
 
     /// FUSE_INIT; returns the minor version of the server.
-    pub fn init(&mut self) -> u32 {
+    pub(crate) fn init(&mut self) -> u32 {
         let mut arguments = [0; 64];
         arguments[..4].copy_from_slice(&7_u32.to_le_bytes());
         arguments[4..8].copy_from_slice(&38_u32.to_le_bytes());
@@ -183,7 +183,7 @@ impl<'a> RawQueue<'a> {
     }
 
     /// FUSE_GETATTR of the root; returns its inode number and mode.
-    pub fn getattr_root(&mut self) -> (u64, u32) {
+    pub(crate) fn getattr_root(&mut self) -> (u64, u32) {
         self.send(3, 1, &[0; 16]);
         assert!(
             self.wait(Duration::from_secs(5)),
