@@ -9,7 +9,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -120,11 +120,10 @@ impl std::error::Error for DaemonError {}
 /// it would serve the whole host to a driver that sends absolute names.
 pub struct Daemon {
     child: Mutex<Child>,
-    pid: Pid,
-    folder: PathBuf,
-    socket: PathBuf,
-    log: PathBuf,
+    command: Command,
     requests: Mutex<RequestLog>,
+    /// Last, as it is removed when the process is gone.
+    folder: Folder,
 }
 
 impl Daemon {
@@ -140,96 +139,36 @@ impl Daemon {
         shared_dir: impl AsRef<Path>,
         options: &DaemonOptions,
     ) -> Result<Self, DaemonError> {
-        let folder = private_folder().map_err(DaemonError::NoFolder)?;
-        let started = Self::start_in(
-            &folder,
-            &folder.join("socket"),
-            shared_dir.as_ref(),
-            options,
-        );
-        if started.is_err() {
-            let _ = fs::remove_dir_all(&folder);
-        }
-        started
-    }
-
-    /// Starts another virtiofsd on the socket of one that has ended: what a supervisor does.
-    ///
-    /// # Errors
-    ///
-    /// As for [`start`](Self::start).
-    pub fn restart(
-        &self,
-        shared_dir: impl AsRef<Path>,
-        options: &DaemonOptions,
-    ) -> Result<Self, DaemonError> {
-        self.kill();
-        let folder = private_folder().map_err(DaemonError::NoFolder)?;
-        let started = Self::start_in(&folder, &self.socket, shared_dir.as_ref(), options);
-        if started.is_err() {
-            let _ = fs::remove_dir_all(&folder);
-        }
-        started
-    }
-
-    fn start_in(
-        folder: &Path,
-        socket: &Path,
-        shared_dir: &Path,
-        options: &DaemonOptions,
-    ) -> Result<Self, DaemonError> {
-        // A socket that a killed daemon left would be taken for the new one's.
-        let _ = fs::remove_file(socket);
-        let log = folder.join("log");
-        let output = File::create(&log).map_err(DaemonError::NoFolder)?;
-        let mut words = command()?.into_iter();
-        let program = words
-            .next()
-            .ok_or_else(|| DaemonError::NoProgram("VIRTIOFSD is empty".into()))?;
-        let sandbox = if rustix::process::geteuid().is_root() {
-            "chroot"
-        } else {
-            "namespace"
-        };
-        let child = Command::new(&program)
-            .args(words)
-            .arg("--shared-dir")
-            .arg(shared_dir)
-            .arg("--socket-path")
-            .arg(socket)
-            .args(["--sandbox", sandbox])
-            .args(["--cache", options.cache.argument()])
-            .args(["--thread-pool-size", &options.thread_pool.to_string()])
-            .args([
-                "--log-level",
-                if options.log_requests {
-                    "debug"
-                } else {
-                    "info"
-                },
-            ])
-            .args(&options.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output)
-            .spawn()
-            .map_err(|error| DaemonError::NoProgram(format!("{}: {error}", program.display())))?;
-        let pid = Pid::from_child(&child);
+        let folder = Folder::new().map_err(DaemonError::NoFolder)?;
+        let command = Command::for_options(shared_dir.as_ref(), &folder.socket(), options)?;
+        let child = Mutex::new(command.spawn(&folder.log())?);
         let daemon = Self {
-            child: Mutex::new(child),
-            pid,
-            folder: folder.into(),
-            socket: socket.into(),
-            log,
+            child,
+            command,
             requests: Mutex::default(),
+            folder,
         };
         daemon.wait_for_socket()?;
         Ok(daemon)
     }
 
+    /// Kills it, and starts another one on the same socket, as a supervisor does. Log and counts start over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn restart(&mut self) -> Result<(), DaemonError> {
+        self.kill();
+        // Otherwise the dead one's socket would be taken for the new one's.
+        let _ = fs::remove_file(self.folder.socket());
+        *self.child() = self.command.spawn(&self.folder.log())?;
+        self.requests = Mutex::default();
+        self.wait_for_socket()
+    }
+
     fn wait_for_socket(&self) -> Result<(), DaemonError> {
         let deadline = Instant::now() + START;
-        while !self.socket.exists() {
+        while !self.folder.socket().exists() {
             if let Ok(Some(status)) = self.child().try_wait() {
                 return Err(DaemonError::Ended {
                     status,
@@ -245,8 +184,8 @@ impl Daemon {
     }
 
     /// Its vhost-user socket.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    pub fn socket(&self) -> PathBuf {
+        self.folder.socket()
     }
 
     /// Its process id.
@@ -256,7 +195,7 @@ impl Daemon {
 
     /// What it wrote so far to its log.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(self.folder.log()).unwrap_or_default()).into_owned()
     }
 
     /// How many requests it got since its start, by operation: `Lookup`, `Getattr`, `BatchForget`, as virtiofsd spells
@@ -276,7 +215,7 @@ impl Daemon {
             length = now;
         }
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = requests.update(&self.log) {
+        if let Err(error) = requests.update(&self.folder.log()) {
             log::error!("virtiofsd's log: {error}");
         }
         requests.counts().clone()
@@ -306,14 +245,14 @@ impl Daemon {
     fn signal(&self, signal: Signal, done: WaitIdOptions) {
         // Under the lock, and only while the process was not waited for: the number is still its own.
         let mut child = self.child();
-        if matches!(child.try_wait(), Ok(None))
-            && rustix::process::kill_process(self.pid, signal).is_ok()
-        {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        let pid = Pid::from_child(&child);
+        if rustix::process::kill_process(pid, signal).is_ok() {
             // A dead one is left for `kill` to wait for.
-            let _ = rustix::process::waitid(
-                WaitId::Pid(self.pid),
-                done | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-            );
+            let until = done | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let _ = rustix::process::waitid(WaitId::Pid(pid), until);
         }
     }
 
@@ -322,20 +261,105 @@ impl Daemon {
     }
 
     fn log_length(&self) -> u64 {
-        fs::metadata(&self.log).map_or(0, |metadata| metadata.len())
+        fs::metadata(self.folder.log()).map_or(0, |metadata| metadata.len())
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
-        let _ = fs::remove_file(&self.socket);
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// The words of the command that starts virtiofsd.
-fn command() -> Result<Vec<OsString>, DaemonError> {
+/// A folder for socket and log, which only this user can enter.
+struct Folder(PathBuf);
+
+impl Folder {
+    /// Its name is short, since a socket's path has at most 107 bytes.
+    fn new() -> io::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("virtio-fs-{}-{number}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
+            match DirBuilder::new().mode(0o700).create(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => return result.map(|()| Self(folder)),
+            }
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("socket")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The command that starts virtiofsd, with all its arguments.
+struct Command {
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
+impl Command {
+    fn for_options(
+        shared_dir: &Path,
+        socket: &Path,
+        options: &DaemonOptions,
+    ) -> Result<Self, DaemonError> {
+        let root = rustix::process::geteuid().is_root();
+        let mut words = virtiofsd()?.into_iter();
+        let program = words.next();
+        let program = program.ok_or_else(|| DaemonError::NoProgram("VIRTIOFSD is empty".into()))?;
+        let fixed: [OsString; 12] = [
+            "--shared-dir".into(),
+            shared_dir.into(),
+            "--socket-path".into(),
+            socket.into(),
+            "--sandbox".into(),
+            if root { "chroot" } else { "namespace" }.into(),
+            "--cache".into(),
+            options.cache.argument().into(),
+            "--thread-pool-size".into(),
+            options.thread_pool.to_string().into(),
+            "--log-level".into(),
+            if options.log_requests {
+                "debug"
+            } else {
+                "info"
+            }
+            .into(),
+        ];
+        let arguments = words
+            .chain(fixed)
+            .chain(options.arguments.iter().cloned())
+            .collect();
+        Ok(Self { program, arguments })
+    }
+
+    fn spawn(&self, log: &Path) -> Result<Child, DaemonError> {
+        let output = File::create(log).map_err(DaemonError::NoFolder)?;
+        process::Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output)
+            .spawn()
+            .map_err(|error| DaemonError::NoProgram(format!("{}: {error}", self.program.display())))
+    }
+}
+
+/// The words that start virtiofsd.
+fn virtiofsd() -> Result<Vec<OsString>, DaemonError> {
     if let Ok(words) = std::env::var("VIRTIOFSD") {
         return Ok(words.split_whitespace().map(OsString::from).collect());
     }
@@ -348,18 +372,4 @@ fn command() -> Result<Vec<OsString>, DaemonError> {
         .ok_or_else(|| {
             DaemonError::NoProgram("it is neither on PATH nor /usr/libexec/virtiofsd".into())
         })
-}
-
-/// Makes a folder that only this user can enter. Its name is short, since a socket's path has at most 107 bytes.
-fn private_folder() -> io::Result<PathBuf> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            std::env::temp_dir().join(format!("virtio-fs-{}-{number}", std::process::id()));
-        match DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => return result.map(|()| folder),
-        }
-    }
 }

@@ -78,7 +78,7 @@ fn features_that_were_not_offered_are_refused() {
 
 #[test]
 fn a_killed_daemon_is_noticed_at_once_and_a_new_one_is_used_after_the_reset() {
-    let (folder, daemon, transport, platform) = served(&DaemonOptions::default());
+    let (_folder, mut daemon, transport, platform) = served(&DaemonOptions::default());
     let mut queue = RawQueue::start(&transport, &*platform);
     queue.init();
     assert_eq!(transport.status().bits(), 15);
@@ -115,9 +115,7 @@ fn a_killed_daemon_is_noticed_at_once_and_a_new_one_is_used_after_the_reset() {
     let refused = transport.set_status(DeviceStatus::ACKNOWLEDGE);
     assert_eq!(refused, Err(Error::Device("the vhost-user daemon hung up")));
 
-    let _next = daemon
-        .restart(folder.path(), &DaemonOptions::default())
-        .unwrap();
+    daemon.restart().unwrap();
     let mut queue = RawQueue::start(&transport, &*platform);
     queue.init();
     queue.getattr_root();
@@ -125,8 +123,6 @@ fn a_killed_daemon_is_noticed_at_once_and_a_new_one_is_used_after_the_reset() {
 
 #[test]
 fn a_stopped_daemon_is_given_up_and_what_it_may_still_write_is_never_used_again() {
-    let (_folder, daemon, _, _) = served(&DaemonOptions::default());
-    drop(daemon);
     let (_folder, daemon, transport, platform) = served(&DaemonOptions::default());
     let mut queue = RawQueue::start(&transport, &*platform);
     queue.init();

@@ -23,6 +23,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use virtio_fs::PhysAddr;
@@ -73,6 +74,8 @@ pub struct GuestMemory {
     base: NonNull<u8>,
     length_bytes: usize,
     pages: Mutex<Pages>,
+    /// Threads that wait for pages; changed under the lock of `pages`. Waking nobody would cost a system call.
+    waiting: AtomicUsize,
     /// Signalled when pages were given back while somebody waited for some.
     given_back: Condvar,
 }
@@ -162,6 +165,7 @@ impl GuestMemory {
                 .ok_or_else(|| io::Error::other("mapped at address 0"))?,
             length_bytes,
             pages: Mutex::new(Pages::new(length_bytes / PAGE_BYTES)),
+            waiting: AtomicUsize::new(0),
             given_back: Condvar::new(),
         })
     }
@@ -260,11 +264,13 @@ impl GuestMemory {
             if left.is_zero() || count > pages.total_pages() {
                 return None;
             }
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             pages = self
                 .given_back
                 .wait_timeout(pages, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -275,10 +281,13 @@ impl GuestMemory {
     /// If the pages are not in use: the caller freed them twice, or mixed up addresses, and going on would corrupt
     /// memory that belongs to somebody else.
     fn give_back(&self, page: usize, count: usize) {
-        let freed = self.pages().give_back(page, count);
+        let mut pages = self.pages();
+        let freed = pages.give_back(page, count);
+        let awaited = self.waiting.load(Ordering::Relaxed) > 0;
+        drop(pages);
         match freed {
-            Ok(Freed::Reusable) => self.given_back.notify_all(),
-            Ok(Freed::Leaked) => {}
+            Ok(Freed::Reusable) if awaited => self.given_back.notify_all(),
+            Ok(_) => {}
             Err(pages::NotInUse) => {
                 panic!("{count} pages from page {page} on were given back, but are not in use")
             }
