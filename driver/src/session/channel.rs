@@ -20,6 +20,7 @@ pub(crate) struct Request<'a> {
     payload: &'a [u8],
     /// The length of the reply's fixed body.
     body_bytes: usize,
+    reply_may_be_empty: bool,
     /// Room for the data of the reply, which follows the fixed body.
     data: &'a mut [u8],
 }
@@ -89,7 +90,16 @@ impl<'a> Request<'a> {
         let args_bytes = size_of::<O::Args>();
         args[..args_bytes].copy_from_slice(operation.args().as_bytes());
         header.len = (InHeader::BYTES + args_bytes + payload.len()) as u32;
-        Self { header, args, args_bytes, names: [&[]; 2], payload, body_bytes: size_of::<O::Body>(), data }
+        Self {
+            header,
+            args,
+            args_bytes,
+            names: [&[]; 2],
+            payload,
+            body_bytes: size_of::<O::Body>(),
+            reply_may_be_empty: O::REPLY_MAY_BE_EMPTY,
+            data,
+        }
     }
 
     /// The request with the operation's names.
@@ -132,23 +142,33 @@ pub(crate) struct Expected {
     pub(crate) body_bytes: usize,
     /// The room for data.
     pub(crate) data_bytes: usize,
+    /// Nothing at all is a good reply, too.
+    pub(crate) may_be_empty: bool,
 }
 
 impl Expected {
     /// What is expected of a request that was never sent.
-    pub(crate) const NOTHING: Self = Self { unique: Unique(0), body_bytes: 0, data_bytes: 0 };
+    pub(crate) const NOTHING: Self = Self { unique: Unique(0), body_bytes: 0, data_bytes: 0, may_be_empty: false };
 
     pub(crate) fn of(request: &Request<'_>) -> Self {
-        Self { unique: request.unique(), body_bytes: request.body_bytes, data_bytes: request.data.len() }
+        Self {
+            unique: request.unique(),
+            body_bytes: request.body_bytes,
+            data_bytes: request.data.len(),
+            may_be_empty: request.reply_may_be_empty,
+        }
     }
 
-    /// Checks a reply of which the device says it wrote `written` bytes: its header, then its length. Gives the number
-    /// of bytes of data.
+    /// Checks a reply of which the device says it wrote `written` bytes: its header, then its length. Gives the number of
+    /// bytes of data. What lies behind the first `written` bytes is older than this reply.
     ///
     /// # Errors
     ///
     /// [`Error::Refused`] if the server refused the request; [`Error::Protocol`] if the reply breaks a rule.
     pub(crate) fn check(&self, header: &OutHeader, written: usize) -> Result<usize, Error> {
+        if written == 0 && self.may_be_empty {
+            return Ok(0);
+        }
         let after_header = header.check(self.unique, written)?;
         match after_header.checked_sub(self.body_bytes) {
             Some(data_bytes) if data_bytes <= self.data_bytes => Ok(data_bytes),

@@ -65,12 +65,12 @@ impl OutHeader {
     /// [`Error::Refused`] if the server refused the request; [`Error::Protocol`] if the reply breaks a rule. The latter
     /// means that the device is not to be trusted any more.
     pub(crate) fn check(&self, unique: Unique, written: usize) -> Result<usize, Error> {
-        if self.len as usize != written {
-            return Err(Error::Protocol("a reply's length is not what the device wrote"));
-        }
         let Some(body_bytes) = written.checked_sub(Self::BYTES) else {
             return Err(Error::Protocol("a reply is shorter than its header"));
         };
+        if self.len as usize != written {
+            return Err(Error::Protocol("a reply's length is not what the device wrote"));
+        }
         if self.unique != unique.0 {
             return Err(Error::Protocol("a reply answers another request"));
         }

@@ -43,6 +43,9 @@ pub(crate) trait Operation {
     /// What the reply means.
     type Reply;
 
+    /// The server may give the request back without a reply, which then means success.
+    const REPLY_MAY_BE_EMPTY: bool = false;
+
     /// The fixed arguments.
     fn args(&self) -> Self::Args;
 

@@ -4,7 +4,7 @@ use super::super::dma::DmaRegion;
 use super::super::transport::RingAddresses;
 use crate::Error;
 use core::sync::atomic::{Ordering, fence};
-use virtio_drivers::{Hal, PAGE_SIZE, PhysAddr};
+use virtio_drivers::{Hal, PAGE_SIZE};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// One descriptor: a piece of memory of a chain.
@@ -87,11 +87,6 @@ impl<H: Hal> SplitRing<H> {
     /// Writes descriptor `index` of the table.
     pub(super) fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
         self.memory.write(Descriptor::BYTES * usize::from(index), descriptor);
-    }
-
-    /// The address of descriptor `index`, as the device has it.
-    pub(super) fn descriptor_paddr(&self, index: u16) -> PhysAddr {
-        self.memory.paddr(Descriptor::BYTES * usize::from(index))
     }
 
     /// Puts the chain that starts at descriptor `head` into the available ring. The device sees it after

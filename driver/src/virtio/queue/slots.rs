@@ -304,9 +304,6 @@ impl<H: Hal> Slots<H> {
             return Err("the device wrote more than it was given");
         }
         slot.state = match slot.state {
-            State::InFlight if written < OutHeader::BYTES => {
-                return Err("a reply is shorter than its header");
-            }
             State::InFlight => State::Used { written },
             State::Posted => State::Free,
             _ => return Err("the device used a buffer that it does not have"),
@@ -336,7 +333,7 @@ impl<H: Hal> Slots<H> {
                 self.memory.copy_out(reply, &mut header);
                 self.memory.copy_out(reply + OutHeader::BYTES, &mut body[..body_bytes]);
                 OutHeader::read_from_bytes(&header)
-                    .map_err(|_| Error::Protocol("a reply is shorter than its header"))
+                    .map_err(|_| Error::Protocol("a reply is cut short"))
                     .and_then(|header| expected.check(&header, written))
             }
             _ => Err(Error::Device("the device was reset")),

@@ -13,6 +13,9 @@ impl Operation for Destroy {
     type Body = ();
     type Reply = ();
 
+    // libfuse and virtiofsd answer with nothing at all.
+    const REPLY_MAY_BE_EMPTY: bool = true;
+
     fn args(&self) {}
 
     fn decode((): ()) -> Result<(), Error> {
