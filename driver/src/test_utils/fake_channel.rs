@@ -7,6 +7,7 @@ use crate::wire::OutHeader;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use spin::Mutex;
 use zerocopy::FromBytes;
@@ -143,16 +144,18 @@ impl FakeChannel {
         let reply = reply.unwrap_or_default();
         let expected = Expected::of(&request);
         let head_bytes = request.reply_head_bytes();
-        if self.is_reset() || reply.len() < OutHeader::BYTES || reply.len() > head_bytes + request.data().len() {
-            // With the real device this is an answer without a meaning, found before anybody looks at the bytes.
+        if self.is_reset() || reply.len() > head_bytes + request.data().len() {
+            // The real device cannot write so much; that it says so is found before anybody looks at the bytes.
             self.reset();
             return done(place, Err(RESET));
         }
-        let (head, data) = reply.split_at(head_bytes.min(reply.len()));
+        let (written, data) = reply.split_at(head_bytes.min(reply.len()));
         request.data()[..data.len()].copy_from_slice(data);
+        let mut head = vec![0; head_bytes];
+        head[..written.len()].copy_from_slice(written);
         let (header, body) = head.split_at(OutHeader::BYTES);
         let result = OutHeader::read_from_bytes(header)
-            .map_err(|_| Error::Protocol("a reply is shorter than its header"))
+            .map_err(|_| Error::Protocol("a reply is cut short"))
             .and_then(|header| expected.check(&header, reply.len()));
         if let Err(Error::Protocol(_)) = result {
             self.reset();

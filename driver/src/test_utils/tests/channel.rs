@@ -57,10 +57,14 @@ fn a_request_on_the_wrong_queue_is_a_violation() {
 }
 
 #[test]
-fn the_session_of_the_driver_breaks_no_rule() {
+fn the_session_of_the_driver_breaks_no_rule_whether_destroy_has_a_reply_or_not() {
+    [false, true].into_iter().for_each(session_breaks_no_rule);
+}
+
+fn session_breaks_no_rule(destroy_replies: bool) {
     let channel = FakeChannel::new(server());
     let server = channel.server();
-    server.lock().options.destroy_replies = true;
+    server.lock().options.destroy_replies = destroy_replies;
     let session = Session::open(Box::new(channel), Credentials::default()).unwrap();
     assert_eq!(session.negotiated().minor, 38);
     assert_eq!(session.negotiated().max_transfer_bytes, 1 << 20);
