@@ -75,9 +75,14 @@ kernel_cargo() {
 # Builds one example kernel and sets kernel to its ELF file.
 build_kernel() {
 	find_kernel_target
-	local quiet=(--quiet)
-	[ ! -t 2 ] || quiet=()
-	kernel_cargo build "${quiet[@]}" -p examples --bin "$1" >&2 || fail "the kernel $1 could not be built"
+	local build=(kernel_cargo build -p examples --bin "$1")
+	if [ -t 2 ]; then
+		"${build[@]}" >&2 || fail "the kernel $1 could not be built"
+	else
+		# Without a terminal only a failure is of interest.
+		local messages
+		messages=$("${build[@]}" --quiet 2>&1) || fail "the kernel $1 could not be built: $messages"
+	fi
 	kernel=$CARGO_TARGET_DIR/$kernel_target/kernel/$1
 }
 

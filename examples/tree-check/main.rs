@@ -48,11 +48,14 @@ fn check(node: &Node, attr: &Attr, path: &[u8], buffer: &mut [u8]) -> Result<(),
         Escaped(" -> ", target.as_deref().unwrap_or_default())
     );
     if kind == 'd' {
-        let mut entries = fs::ReadDir::from(node.opendir()?).collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by(|a, b| a.file_name().cmp(b.file_name()));
-        for entry in entries {
-            let below = if path == b"." { entry.file_name().to_vec() } else { [path, entry.file_name()].join(&b'/') };
-            check(&entry.node()?, entry.metadata()?.attr(), &below, buffer)?;
+        // Only the names are kept: a server may hold a file descriptor for every node that lives, and have few of them.
+        let entries = fs::ReadDir::from(node.opendir()?);
+        let mut names = entries.map(|entry| Ok(entry?.file_name().to_vec())).collect::<Result<Vec<_>, Error>>()?;
+        names.sort();
+        for name in names {
+            let below = if path == b"." { name.clone() } else { [path, &name].join(&b'/') };
+            let (child, attr) = node.lookup(&name)?;
+            check(&child, &attr, &below, buffer)?;
         }
     }
     Ok(())

@@ -2,7 +2,11 @@
 
 mod config;
 mod device;
+#[cfg(test)]
+mod device_tests;
 mod dma;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod pci;
 mod queue;
 mod shared_memory;

@@ -4,7 +4,7 @@ mod ring;
 mod segments;
 mod slots;
 
-#[cfg(any(test, feature = "test-utils"))]
+#[cfg(test)]
 pub(super) use ring::Descriptor;
 
 use self::slots::{Finished, Layout, Slots};

@@ -1,0 +1,364 @@
+//! The device's side of registers and rings.
+
+use super::super::queue::Descriptor;
+use super::super::transport::{DeviceStatus, RingAddresses, Transport};
+use super::super::{SharedMemoryRegion, Tag};
+use super::{DeviceMemory, allocations};
+use crate::{Error, Instant, Platform, Timestamp};
+use core::marker::PhantomData;
+use core::time::Duration;
+use std::boxed::Box;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::vec::Vec;
+use virtio_drivers::PhysAddr;
+
+/// What the device does wrong, once each, with the next buffer it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Another head in the used element.
+    UsedId(u32),
+    /// Another length in the used element.
+    UsedLen(u32),
+    /// The used index runs ahead by so many elements, from then on.
+    UsedIndexAhead(u16),
+    /// The buffer is used twice.
+    UsedTwice,
+    /// The buffer is never used.
+    Swallowed,
+}
+
+/// What answers requests: the readable bytes of a chain and the room in its writable part, to the bytes of the reply.
+pub(crate) type Answer = Box<dyn FnMut(&[u8], usize) -> Option<Vec<u8>> + Send>;
+
+/// One queue, as the device sees it.
+#[derive(Default)]
+struct Queue {
+    size: u16,
+    rings: Option<RingAddresses>,
+    /// The doorbell rang since the queue was looked at last.
+    rung: bool,
+    /// How many chains were taken from the available ring, and how many were used.
+    taken: u16,
+    used: u16,
+    /// Heads taken and not used yet.
+    held: VecDeque<u16>,
+    /// How many chains were taken, in all.
+    total: u64,
+}
+
+struct State {
+    status: DeviceStatus,
+    driver_features: u64,
+    queues: Vec<Queue>,
+    answer: Answer,
+    faults: VecDeque<Fault>,
+    /// How far the used indices run ahead of the truth.
+    ahead: u16,
+    doorbells: u64,
+    most_held: usize,
+    /// Descriptors of the longest chain, without the indirect one.
+    longest_chain: usize,
+    clock: Duration,
+}
+
+/// How the fake device is built.
+#[derive(Clone, Debug)]
+pub(crate) struct Build {
+    pub(crate) features: u64,
+    pub(crate) config: Vec<u8>,
+    pub(crate) queue_sizes: Vec<u16>,
+    /// Confirms resets.
+    pub(crate) resets: bool,
+    /// Accepts the features it offers.
+    pub(crate) accepts_features: bool,
+    /// The configuration changes whenever it is read.
+    pub(crate) restless: bool,
+    /// Uses the buffers it holds in the reverse of their order.
+    pub(crate) reverse: bool,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        let mut config = b"fake".to_vec();
+        config.resize(Tag::MAX_BYTES, 0);
+        config.extend_from_slice(&1_u32.to_le_bytes());
+        Self {
+            features: 1 << 28 | 1 << 29 | 1 << 32,
+            config,
+            queue_sizes: std::vec![128, 128],
+            resets: true,
+            accepts_features: true,
+            restless: false,
+            reverse: false,
+        }
+    }
+}
+
+/// The device. It works whenever the driver waits.
+pub(crate) struct FakeDevice<M: DeviceMemory> {
+    pub(crate) build: Build,
+    state: Mutex<State>,
+    memory: PhantomData<fn() -> M>,
+}
+
+impl<M: DeviceMemory> FakeDevice<M> {
+    pub(crate) fn new(build: Build, answer: Answer) -> Arc<Self> {
+        let queues = build.queue_sizes.iter().map(|_| Queue::default()).collect();
+        let state = State {
+            status: DeviceStatus::empty(),
+            driver_features: 0,
+            queues,
+            answer,
+            faults: VecDeque::new(),
+            ahead: 0,
+            doorbells: 0,
+            most_held: 0,
+            longest_chain: 0,
+            clock: Duration::ZERO,
+        };
+        Arc::new(Self { build, state: Mutex::new(state), memory: PhantomData })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Does `fault` with the next buffer that is used; several queue up.
+    pub(crate) fn inject(&self, fault: Fault) {
+        self.state().faults.push_back(fault);
+    }
+
+    pub(crate) fn doorbells(&self) -> u64 {
+        self.state().doorbells
+    }
+
+    /// How many requests queue `queue` was given, in all.
+    pub(crate) fn requests(&self, queue: usize) -> u64 {
+        self.state().queues[queue].total
+    }
+
+    /// The most requests that were held at the same time.
+    pub(crate) fn most_held(&self) -> usize {
+        self.state().most_held
+    }
+
+    pub(crate) fn longest_chain(&self) -> usize {
+        self.state().longest_chain
+    }
+
+    pub(crate) fn driver_features(&self) -> u64 {
+        self.state().driver_features
+    }
+
+    fn has_event_index(state: &State) -> bool {
+        state.driver_features & 1 << 29 != 0
+    }
+
+    /// Takes what rang, then uses what it holds.
+    pub(crate) fn work(&self) {
+        allocations::uncounted(|| self.work_uncounted());
+    }
+
+    fn work_uncounted(&self) {
+        let mut state = self.state();
+        for queue in 0..state.queues.len() {
+            if core::mem::take(&mut state.queues[queue].rung) {
+                self.take_available(&mut state, queue);
+            }
+            let mut held = core::mem::take(&mut state.queues[queue].held);
+            state.most_held = state.most_held.max(held.len());
+            if self.build.reverse {
+                held.make_contiguous().reverse();
+            }
+            for head in held {
+                self.use_chain(&mut state, queue, head);
+            }
+        }
+    }
+
+    fn read<T: Copy>(paddr: PhysAddr) -> T {
+        // SAFETY: `at` checks the range; the driver writes what is read here before it shows it to the device.
+        unsafe { M::at(paddr, size_of::<T>()).cast::<T>().read_volatile() }
+    }
+
+    fn write<T: Copy>(paddr: PhysAddr, value: T) {
+        // SAFETY: `at` checks the range; nobody else writes it while the device has it.
+        unsafe { M::at(paddr, size_of::<T>()).cast::<T>().write_volatile(value) }
+    }
+
+    fn take_available(&self, state: &mut State, number: usize) {
+        let event_index = Self::has_event_index(state);
+        let queue = &mut state.queues[number];
+        let Some(rings) = queue.rings else {
+            // A doorbell may ring just after another thread reset the device.
+            assert_eq!(state.status, DeviceStatus::empty(), "a doorbell rang of a queue that is not enabled");
+            return;
+        };
+        let available: u16 = Self::read(rings.available + 2);
+        while queue.taken != available {
+            let entry = PhysAddr::from(queue.taken % queue.size);
+            queue.held.push_back(Self::read(rings.available + 4 + 2 * entry));
+            queue.taken = queue.taken.wrapping_add(1);
+            queue.total += 1;
+        }
+        if event_index {
+            // "Ring when the index passes what I have seen."
+            Self::write(rings.used + 4 + 8 * PhysAddr::from(queue.size), queue.taken);
+        }
+    }
+
+    /// The chain's readable bytes, and its writable pieces.
+    fn read_chain(state: &mut State, number: usize, head: u16) -> (Vec<u8>, Vec<(PhysAddr, u32)>) {
+        let rings = state.queues[number].rings.unwrap();
+        let first: Descriptor = Self::read(rings.descriptors + 16 * PhysAddr::from(head));
+        let (table, mut next) = if first.flags & Descriptor::INDIRECT != 0 {
+            assert_eq!(first.flags, Descriptor::INDIRECT);
+            (first.addr, 0)
+        } else {
+            (rings.descriptors, head)
+        };
+        let (mut readable, mut writable, mut length) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let descriptor: Descriptor = Self::read(table + 16 * PhysAddr::from(next));
+            length += 1;
+            assert!(length <= usize::from(state.queues[number].size), "a chain is longer than its queue");
+            if descriptor.flags & Descriptor::WRITE != 0 {
+                writable.push((descriptor.addr, descriptor.len));
+            } else {
+                assert!(writable.is_empty(), "a readable descriptor follows a writable one");
+                for at in 0..descriptor.len {
+                    readable.push(Self::read(descriptor.addr + PhysAddr::from(at)));
+                }
+            }
+            if descriptor.flags & Descriptor::NEXT == 0 {
+                break;
+            }
+            next = descriptor.next;
+        }
+        state.longest_chain = state.longest_chain.max(length);
+        (readable, writable)
+    }
+
+    fn use_chain(&self, state: &mut State, number: usize, head: u16) {
+        let (request, writable) = Self::read_chain(state, number, head);
+        let room = writable.iter().map(|&(_, len)| len as usize).sum();
+        let reply = (state.answer)(&request, room).unwrap_or_default();
+        let places = writable.iter().flat_map(|&(addr, len)| addr..addr + PhysAddr::from(len));
+        for (place, &byte) in places.zip(&reply) {
+            Self::write(place, byte);
+        }
+        let (mut id, mut len, mut times) = (u32::from(head), reply.len() as u32, 1);
+        match state.faults.pop_front() {
+            Some(Fault::UsedId(other)) => id = other,
+            Some(Fault::UsedLen(other)) => len = other,
+            Some(Fault::UsedIndexAhead(by)) => state.ahead = by,
+            Some(Fault::UsedTwice) => times = 2,
+            Some(Fault::Swallowed) => return,
+            None => {}
+        }
+        let queue = &mut state.queues[number];
+        let rings = queue.rings.unwrap();
+        for _ in 0..times {
+            let element = rings.used + 4 + 8 * PhysAddr::from(queue.used % queue.size);
+            Self::write(element, id);
+            Self::write(element + 4, len);
+            queue.used = queue.used.wrapping_add(1);
+        }
+        Self::write(rings.used + 2, queue.used.wrapping_add(state.ahead));
+    }
+}
+
+/// The device's registers, for the driver to own.
+pub(crate) struct FakeTransport<M: DeviceMemory>(pub(crate) Arc<FakeDevice<M>>);
+
+// SAFETY: after a reset the device has forgotten its rings, and touches memory through them only.
+unsafe impl<M: DeviceMemory> Transport for FakeTransport<M> {
+    fn reset(&self, _platform: &dyn Platform) -> Result<(), Error> {
+        let mut state = self.0.state();
+        if !self.0.build.resets && state.status != DeviceStatus::empty() {
+            return Err(Error::Device("it does not confirm its reset"));
+        }
+        state.status = DeviceStatus::empty();
+        state.queues.fill_with(Queue::default);
+        Ok(())
+    }
+
+    fn status(&self) -> DeviceStatus {
+        self.0.state().status
+    }
+
+    fn set_status(&self, status: DeviceStatus) -> Result<(), Error> {
+        let refused = if self.0.build.accepts_features { DeviceStatus::empty() } else { DeviceStatus::FEATURES_OK };
+        self.0.state().status = status - refused;
+        Ok(())
+    }
+
+    fn device_features(&self) -> u64 {
+        self.0.build.features
+    }
+
+    fn set_driver_features(&self, features: u64) {
+        self.0.state().driver_features = features;
+    }
+
+    fn config_generation(&self) -> u32 {
+        let mut state = self.0.state();
+        state.clock += Duration::from_nanos(1);
+        if self.0.build.restless { state.clock.as_nanos() as u32 } else { 0 }
+    }
+
+    fn read_config(&self, offset: usize, out: &mut [u8]) -> Result<(), Error> {
+        let field = self.0.build.config.get(offset..offset + out.len());
+        out.copy_from_slice(field.ok_or(Error::Protocol("the device configuration is cut short"))?);
+        Ok(())
+    }
+
+    fn max_queue_size(&self, queue: u16) -> u16 {
+        self.0.build.queue_sizes.get(usize::from(queue)).copied().unwrap_or(0)
+    }
+
+    fn enable_queue(&self, queue: u16, size: u16, rings: RingAddresses) -> Result<(), Error> {
+        let mut state = self.0.state();
+        state.queues[usize::from(queue)] = Queue { size, rings: Some(rings), ..Queue::default() };
+        Ok(())
+    }
+
+    fn notify(&self, queue: u16) {
+        let mut state = self.0.state();
+        state.queues[usize::from(queue)].rung = true;
+        state.doorbells += 1;
+    }
+
+    fn interrupts(&self) -> bool {
+        false
+    }
+
+    fn shared_memory(&self, _id: u8) -> Option<SharedMemoryRegion> {
+        None
+    }
+}
+
+/// A platform on which the device works while the driver waits, and a clock that moves only then.
+impl<M: DeviceMemory> Platform for FakeDevice<M> {
+    fn now(&self) -> Instant {
+        Instant(self.state().clock)
+    }
+
+    fn wall_clock(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool {
+        loop {
+            if ready() {
+                return true;
+            }
+            if self.now() > deadline {
+                return false;
+            }
+            self.work();
+            self.state().clock += Duration::from_millis(100);
+        }
+    }
+}
