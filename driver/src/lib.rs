@@ -10,6 +10,8 @@ mod error;
 pub mod fs;
 mod platform;
 mod session;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod test_utils;
 #[allow(unsafe_code)]
 pub mod virtio;
 pub mod vnode;

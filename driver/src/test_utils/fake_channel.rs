@@ -1,0 +1,239 @@
+//! A channel to the fake server without a device between.
+
+use super::{FakeServer, opcode};
+use crate::Error;
+use crate::session::{Channel, Expected, Limits, Reply, Request};
+use crate::wire::OutHeader;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use spin::Mutex;
+use zerocopy::FromBytes;
+
+/// Carries requests to a [`FakeServer`] as the virtio device does, without a device.
+///
+/// Like the device it holds several requests in flight, writes what the server answers into the buffers of a request
+/// before it looks at it, and is reset (all requests from then on fail) when a reply breaks the protocol.
+///
+/// ```
+/// use virtio_fs::test_utils::{FakeChannel, FakeServer};
+///
+/// let channel = FakeChannel::new(FakeServer::new());
+/// channel.server().lock().file("motd", "hello\n");
+/// channel.set_window(2);
+/// // ... here the driver works over the channel ...
+/// assert!(channel.server().lock().violations().is_empty());
+/// ```
+///
+/// # Locking
+///
+/// The server is locked while it serves a request, and not while the driver's callbacks run. Do not hold its lock
+/// during a call of the driver, nor lock it twice in one statement: a spin lock waits for ever.
+pub struct FakeChannel {
+    server: Arc<Mutex<FakeServer>>,
+    state: Mutex<State>,
+}
+
+/// In which order requests that are in flight together are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Completion {
+    /// The oldest first; the next request is sent as soon as there is room.
+    #[default]
+    InOrder,
+    /// The newest first; the next request is sent when all are answered.
+    Reversed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    max_data_bytes: usize,
+    window: usize,
+    completion: Completion,
+    /// How many more requests are carried; `None`: no end.
+    carries: Option<usize>,
+    is_reset: bool,
+    most_in_flight: usize,
+}
+
+/// A request that the server has answered already, which nobody knows yet.
+struct InFlight<'a> {
+    place: usize,
+    request: Request<'a>,
+    reply: Option<Vec<u8>>,
+}
+
+const RESET: Error = Error::Device("the device was reset");
+
+impl FakeChannel {
+    /// A channel that carries 1 MiB of data with a request, and 8 requests at a time, to `server`.
+    pub fn new(server: FakeServer) -> Self {
+        let state = State {
+            max_data_bytes: 1 << 20,
+            window: 8,
+            completion: Completion::InOrder,
+            carries: None,
+            is_reset: false,
+            most_in_flight: 0,
+        };
+        Self { server: Arc::new(Mutex::new(server)), state: Mutex::new(state) }
+    }
+
+    /// The server; keep it to ask it after the channel was given away.
+    pub fn server(&self) -> Arc<Mutex<FakeServer>> {
+        self.server.clone()
+    }
+
+    /// Sets how many bytes of data a request carries at most.
+    pub fn set_max_data_bytes(&self, bytes: usize) {
+        self.state.lock().max_data_bytes = bytes;
+    }
+
+    /// Sets how many requests are in flight together at most; at least 1.
+    pub fn set_window(&self, requests: usize) {
+        self.state.lock().window = requests.max(1);
+    }
+
+    /// Sets in which order requests are answered.
+    pub fn set_completion(&self, completion: Completion) {
+        self.state.lock().completion = completion;
+    }
+
+    /// Lets the device fail after so many more requests, FORGETs included.
+    pub fn fail_after(&self, requests: usize) {
+        self.state.lock().carries = Some(requests);
+    }
+
+    /// Whether the device was reset: by the driver, a failure, or a reply that broke the protocol.
+    pub fn is_reset(&self) -> bool {
+        self.state.lock().is_reset
+    }
+
+    /// The most requests that were in flight together so far.
+    pub fn most_in_flight(&self) -> usize {
+        self.state.lock().most_in_flight
+    }
+
+    fn reset(&self) {
+        self.state.lock().is_reset = true;
+    }
+
+    /// Whether one more request may be sent; counts it.
+    fn carry(&self) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        match &mut state.carries {
+            Some(0) => state.is_reset = true,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        if state.is_reset { Err(RESET) } else { Ok(()) }
+    }
+
+    fn send(&self, request: &mut Request<'_>) -> Option<Vec<u8>> {
+        let room = request.reply_head_bytes() + request.data().len();
+        let bytes = request_bytes(request);
+        let mut server = self.server.lock();
+        note_queue(&mut server, &bytes, false);
+        server.handle(&bytes, room)
+    }
+
+    /// Gives a reply to the driver as far as it fits.
+    fn deliver(&self, in_flight: InFlight<'_>, done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>)) {
+        let InFlight { place, mut request, reply } = in_flight;
+        let reply = reply.unwrap_or_default();
+        let expected = Expected::of(&request);
+        let head_bytes = request.reply_head_bytes();
+        if self.is_reset() || reply.len() > head_bytes + request.data().len() {
+            // The real device cannot write so much; that it says so is found before anybody looks at the bytes.
+            self.reset();
+            return done(place, Err(RESET));
+        }
+        let (written, data) = reply.split_at(head_bytes.min(reply.len()));
+        request.data()[..data.len()].copy_from_slice(data);
+        let mut head = vec![0; head_bytes];
+        head[..written.len()].copy_from_slice(written);
+        let (header, body) = head.split_at(OutHeader::BYTES);
+        let result = OutHeader::read_from_bytes(header)
+            .map_err(|_| Error::Protocol("a reply is cut short"))
+            .and_then(|header| expected.check(&header, reply.len()));
+        if let Err(Error::Protocol(_)) = result {
+            self.reset();
+        }
+        done(place, result.map(|data_bytes| Reply { body, data_bytes }));
+    }
+}
+
+impl Channel for FakeChannel {
+    fn limits(&self) -> Limits {
+        Limits { max_data_bytes: self.state.lock().max_data_bytes }
+    }
+
+    fn exchange<'a>(
+        &self,
+        requests: &mut dyn Iterator<Item = Request<'a>>,
+        done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
+    ) {
+        let mut requests = requests.enumerate();
+        let mut in_flight = VecDeque::new();
+        let mut exhausted = false;
+        loop {
+            let State { window, completion, .. } = *self.state.lock();
+            let may_send = completion == Completion::InOrder || in_flight.is_empty();
+            while may_send && !exhausted && in_flight.len() < window {
+                let Some((place, mut request)) = requests.next() else {
+                    exhausted = true;
+                    break;
+                };
+                if let Err(error) = self.carry() {
+                    done(place, Err(error));
+                    exhausted = true;
+                    break;
+                }
+                let reply = self.send(&mut request);
+                in_flight.push_back(InFlight { place, request, reply });
+                let mut state = self.state.lock();
+                state.most_in_flight = state.most_in_flight.max(in_flight.len());
+            }
+            let next = match completion {
+                Completion::InOrder => in_flight.pop_front(),
+                Completion::Reversed => in_flight.pop_back(),
+            };
+            match next {
+                Some(next) => self.deliver(next, done),
+                None if exhausted => return,
+                None => {}
+            }
+        }
+    }
+
+    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+        self.carry()?;
+        let bytes = request_bytes(request);
+        let mut server = self.server.lock();
+        note_queue(&mut server, &bytes, true);
+        server.handle(&bytes, 0);
+        Ok(())
+    }
+
+    fn shut_down(&self) {
+        self.reset();
+    }
+}
+
+/// The bytes of a request, in one piece.
+pub(crate) fn request_bytes(request: &Request<'_>) -> Vec<u8> {
+    let mut bytes: Vec<u8> = request.head().flatten().copied().collect();
+    bytes.extend_from_slice(request.payload());
+    bytes
+}
+
+/// Notes a request on the wrong queue: FORGETs, and nothing else, go on the high-priority queue.
+fn note_queue(server: &mut FakeServer, request: &[u8], high_priority: bool) {
+    let number = request.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
+    let is_forget = matches!(number, opcode::FORGET | opcode::BATCH_FORGET);
+    if is_forget != high_priority {
+        let queue = if high_priority { "the high-priority queue" } else { "a request queue" };
+        server.note_violation(format!("{} was sent on {queue}", opcode::name(number)));
+    }
+}

@@ -1,0 +1,34 @@
+//! Stand-ins for what the driver talks to, for tests of this crate and, with the feature `test-utils`, of its users.
+//!
+//! - [`FakeServer`] is a FUSE server in memory: it takes whole requests as bytes and gives whole replies as bytes. It
+//!   watches the driver (lookups that were not forgotten, files that were not closed, requests that break a rule) and
+//!   can be told to answer wrongly.
+//! - [`FakeChannel`] carries requests to it without a device: a unit test of the session and of what is above it needs
+//!   no virtqueue.
+//! - [`FakePlatform`] is a kernel whose clock only moves when somebody looks at it, so that no test waits.
+//!
+//! ```
+//! use virtio_fs::test_utils::{FakeServer, opcode};
+//!
+//! let mut server = FakeServer::new();
+//! server.dir("etc").file("etc/motd", "hello\n").symlink("motd", "etc/motd");
+//! server.attr_mut("etc/motd").permissions = 0o600;
+//! // ... here the driver sends its requests to `server.handle()` ...
+//! assert_eq!(server.count(opcode::LOOKUP), 0);
+//! assert_eq!(server.open_handles(), 0);
+//! assert!(server.violations().is_empty());
+//! ```
+
+mod fake_channel;
+mod fake_platform;
+mod fake_server;
+pub mod opcode;
+mod xorshift;
+
+pub use fake_channel::{Completion, FakeChannel};
+pub use fake_platform::FakePlatform;
+pub use fake_server::{FakeServer, Fault, ServerOptions};
+pub use xorshift::XorShift;
+
+#[cfg(test)]
+mod tests;
