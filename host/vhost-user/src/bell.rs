@@ -137,15 +137,9 @@ impl Bell {
 
     /// Sleeps until the bell rings, and silences it.
     fn listen(&self, nap: Duration) -> bool {
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: i64::from(nap.subsec_nanos()),
-        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(nap.subsec_nanos()) };
         // A signal ends the sleep early, which does no harm.
-        let _ = rustix::event::poll(
-            &mut [PollFd::new(&self.event, PollFlags::IN)],
-            Some(&timeout),
-        );
+        let _ = rustix::event::poll(&mut [PollFd::new(&self.event, PollFlags::IN)], Some(&timeout));
         self.event.clear()
     }
 
@@ -171,10 +165,7 @@ mod tests {
         let start = Instant::now();
         assert!(!bell.wait_until(start + Duration::from_millis(30), &mut || false));
         assert!(start.elapsed() >= Duration::from_millis(30));
-        assert!(
-            bell.wait_until(start, &mut || true),
-            "a condition that is true needs no time"
-        );
+        assert!(bell.wait_until(start, &mut || true), "a condition that is true needs no time");
     }
 
     /// The naps would wake the sleepers anyway; that they are woken 500 times in a row sooner than that shows the rings.
@@ -190,9 +181,7 @@ mod tests {
                 let (bell, turn, passed) = (bell.clone(), turn.clone(), passed.clone());
                 std::thread::spawn(move || {
                     for next in 1..=TURNS {
-                        assert!(
-                            bell.wait_until(soon(), &mut || turn.load(Ordering::Acquire) >= next)
-                        );
+                        assert!(bell.wait_until(soon(), &mut || turn.load(Ordering::Acquire) >= next));
                         passed.fetch_add(1, Ordering::AcqRel);
                     }
                 })
@@ -201,10 +190,7 @@ mod tests {
         for next in 1..=TURNS {
             turn.store(next, Ordering::Release);
             bell.ring();
-            assert!(
-                bell.wait_until(soon(), &mut || passed.load(Ordering::Acquire)
-                    == THREADS * next)
-            );
+            assert!(bell.wait_until(soon(), &mut || passed.load(Ordering::Acquire) == THREADS * next));
         }
         for thread in threads {
             thread.join().unwrap();

@@ -13,9 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vhost::vhost_user::message::VhostUserHeaderFlag;
-use vhost::vhost_user::{
-    Frontend, VhostUserFrontend, VhostUserProtocolFeatures, VhostUserVirtioFeatures,
-};
+use vhost::vhost_user::{Frontend, VhostUserFrontend, VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_fs::virtio::RingAddresses;
 use virtio_fs::{Error, PhysAddr};
@@ -40,50 +38,33 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects to the socket and negotiates what does not depend on the driver.
-    pub(crate) fn open(
-        path: &Path,
-        bell: Arc<Bell>,
-        patience: Duration,
-    ) -> Result<Self, ConnectError> {
-        let refused = |source| ConnectError::Socket {
-            path: path.into(),
-            source,
-        };
+    pub(crate) fn open(path: &Path, bell: Arc<Bell>, patience: Duration) -> Result<Self, ConnectError> {
+        let refused = |source| ConnectError::Socket { path: path.into(), source };
         let socket = dial(path, patience).map_err(refused)?;
         let clone = socket.try_clone().map_err(ConnectError::Resources)?;
         let link = Link::new(clone, bell.clone()).map_err(ConnectError::Resources)?;
         let mut frontend = Frontend::from_stream(socket, u64::from(u8::MAX));
 
         let mut say = |message, exchange: &mut dyn FnMut(&mut Frontend) -> vhost::Result<u64>| {
-            link.within(patience, || exchange(&mut frontend))
-                .map_err(|error| ConnectError::Handshake {
-                    path: path.into(),
-                    message,
-                    reason: match link.cause(&error) {
-                        LinkState::Alive => error.to_string(),
-                        LinkState::TimedOut => format!("no answer within {patience:?}"),
-                        state => state.describe().into(),
-                    },
-                })
-        };
-        let unsupported = |missing| {
-            Err(ConnectError::Unsupported {
+            link.within(patience, || exchange(&mut frontend)).map_err(|error| ConnectError::Handshake {
                 path: path.into(),
-                missing,
+                message,
+                reason: match link.cause(&error) {
+                    LinkState::Alive => error.to_string(),
+                    LinkState::TimedOut => format!("no answer within {patience:?}"),
+                    state => state.describe().into(),
+                },
             })
         };
+        let unsupported = |missing| Err(ConnectError::Unsupported { path: path.into(), missing });
 
-        say("SET_OWNER", &mut |frontend| {
-            frontend.set_owner().map(|()| 0)
-        })?;
+        say("SET_OWNER", &mut |frontend| frontend.set_owner().map(|()| 0))?;
         let offered = say("GET_FEATURES", &mut |frontend| frontend.get_features())?;
         if offered & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() == 0 {
             return unsupported("protocol features");
         }
         let protocol = say("GET_PROTOCOL_FEATURES", &mut |frontend| {
-            frontend
-                .get_protocol_features()
-                .map(|features| features.bits())
+            frontend.get_protocol_features().map(|features| features.bits())
         })?;
         let protocol = VhostUserProtocolFeatures::from_bits_truncate(protocol);
         // A queue is only known to be stopped, and memory to be known, when the daemon says so.
@@ -108,10 +89,7 @@ impl Connection {
         if queues < 2 {
             return unsupported("a request queue beside the high-priority queue");
         }
-        let kicks = (0..queues)
-            .map(|_| Event::new())
-            .collect::<io::Result<_>>()
-            .map_err(ConnectError::Resources)?;
+        let kicks = (0..queues).map(|_| Event::new()).collect::<io::Result<_>>().map_err(ConnectError::Resources)?;
         Ok(Self {
             link,
             frontend: Mutex::new(frontend),
@@ -150,9 +128,7 @@ impl Connection {
 
     /// Whether the daemon has not yet looked at the doorbell of a queue.
     pub(crate) fn kick_pending(&self, queue: u16) -> bool {
-        self.kicks
-            .get(usize::from(queue))
-            .is_some_and(Event::is_signalled)
+        self.kicks.get(usize::from(queue)).is_some_and(Event::is_signalled)
     }
 
     pub(crate) fn close(&self) {
@@ -165,11 +141,7 @@ impl Connection {
     }
 
     /// Tells the daemon the features and the memory.
-    pub(crate) fn set_features_and_memory(
-        &self,
-        features: u64,
-        memory: &GuestMemory,
-    ) -> Result<(), Error> {
+    pub(crate) fn set_features_and_memory(&self, features: u64, memory: &GuestMemory) -> Result<(), Error> {
         let features = features | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
         self.say("SET_FEATURES", |frontend| frontend.set_features(features))?;
         let region = VhostUserMemoryRegionInfo {
@@ -179,9 +151,7 @@ impl Connection {
             mmap_offset: 0,
             mmap_handle: memory.descriptor().as_raw_fd(),
         };
-        self.say("SET_MEM_TABLE", |frontend| {
-            frontend.set_mem_table(&[region]).map(drop)
-        })
+        self.say("SET_MEM_TABLE", |frontend| frontend.set_mem_table(&[region]).map(drop))
     }
 
     /// Gives the daemon a queue and lets it start.
@@ -193,29 +163,14 @@ impl Connection {
         memory: &GuestMemory,
     ) -> Result<(), Error> {
         let index = usize::from(queue);
-        let kick = self
-            .kicks
-            .get(index)
-            .ok_or(Error::Protocol("no such queue"))?;
-        self.say("SET_VRING_NUM", |frontend| {
-            frontend.set_vring_num(index, size)
-        })?;
+        let kick = self.kicks.get(index).ok_or(Error::Protocol("no such queue"))?;
+        self.say("SET_VRING_NUM", |frontend| frontend.set_vring_num(index, size))?;
         self.place_queue(queue, size, rings, memory)?;
-        self.say("SET_VRING_BASE", |frontend| {
-            frontend.set_vring_base(index, 0)
-        })?;
-        self.say("SET_VRING_ERR", |frontend| {
-            frontend.set_vring_err(index, self.link.queue_error().for_vhost())
-        })?;
-        self.say("SET_VRING_CALL", |frontend| {
-            frontend.set_vring_call(index, self.bell.event().for_vhost())
-        })?;
-        self.say("SET_VRING_KICK", |frontend| {
-            frontend.set_vring_kick(index, kick.for_vhost())
-        })?;
-        self.say("SET_VRING_ENABLE", |frontend| {
-            frontend.set_vring_enable(index, true)
-        })
+        self.say("SET_VRING_BASE", |frontend| frontend.set_vring_base(index, 0))?;
+        self.say("SET_VRING_ERR", |frontend| frontend.set_vring_err(index, self.link.queue_error().for_vhost()))?;
+        self.say("SET_VRING_CALL", |frontend| frontend.set_vring_call(index, self.bell.event().for_vhost()))?;
+        self.say("SET_VRING_KICK", |frontend| frontend.set_vring_kick(index, kick.for_vhost()))?;
+        self.say("SET_VRING_ENABLE", |frontend| frontend.set_vring_enable(index, true))
     }
 
     /// Tells the daemon where a queue lies.
@@ -228,9 +183,7 @@ impl Connection {
     ) -> Result<(), Error> {
         // vhost-user wants the front end's virtual addresses here, and guest physical ones in the rings.
         let user = |address: PhysAddr| {
-            let pointer = memory
-                .pointer(address, 1)
-                .ok_or(Error::Protocol("a ring outside guest memory"))?;
+            let pointer = memory.pointer(address, 1).ok_or(Error::Protocol("a ring outside guest memory"))?;
             Ok::<_, Error>(pointer.addr().get() as u64)
         };
         let place = VringConfigData {
@@ -242,17 +195,13 @@ impl Connection {
             avail_ring_addr: user(rings.available)?,
             log_addr: None,
         };
-        self.say("SET_VRING_ADDR", |frontend| {
-            frontend.set_vring_addr(queue.into(), &place)
-        })
+        self.say("SET_VRING_ADDR", |frontend| frontend.set_vring_addr(queue.into(), &place))
     }
 
     /// Stops a queue: afterwards the daemon takes no more buffers from it. Returns how many it took since the start,
     /// modulo 2^16.
     pub(crate) fn stop_queue(&self, queue: u16) -> Result<u16, Error> {
-        let taken = self.say("GET_VRING_BASE", |frontend| {
-            frontend.get_vring_base(queue.into())
-        })?;
+        let taken = self.say("GET_VRING_BASE", |frontend| frontend.get_vring_base(queue.into()))?;
         Ok(taken as u16)
     }
 
@@ -270,15 +219,13 @@ impl Connection {
         exchange: impl FnOnce(&mut Frontend) -> vhost::Result<T>,
     ) -> Result<T, Error> {
         let mut frontend = self.frontend.lock().unwrap_or_else(PoisonError::into_inner);
-        self.link
-            .within(self.patience, || exchange(&mut frontend))
-            .map_err(|error| {
-                log::error!("{message}: {error}");
-                match self.link.cause(&error) {
-                    LinkState::Alive => Error::Protocol("the vhost-user daemon refused a message"),
-                    state => Error::Device(state.describe()),
-                }
-            })
+        self.link.within(self.patience, || exchange(&mut frontend)).map_err(|error| {
+            log::error!("{message}: {error}");
+            match self.link.cause(&error) {
+                LinkState::Alive => Error::Protocol("the vhost-user daemon refused a message"),
+                state => Error::Device(state.describe()),
+            }
+        })
     }
 }
 
@@ -288,8 +235,7 @@ fn dial(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let address = SocketAddrUnix::new(path)?;
     loop {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         let error = match rustix::net::connect(&socket, &address) {
             Ok(()) => {
                 let socket = UnixStream::from(socket);

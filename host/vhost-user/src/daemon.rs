@@ -61,12 +61,7 @@ pub struct DaemonOptions {
 impl Default for DaemonOptions {
     /// `Auto`, no thread pool, requests logged.
     fn default() -> Self {
-        Self {
-            cache: CachePolicy::default(),
-            thread_pool: 0,
-            log_requests: true,
-            arguments: Vec::new(),
-        }
+        Self { cache: CachePolicy::default(), thread_pool: 0, log_requests: true, arguments: Vec::new() }
     }
 }
 
@@ -100,14 +95,8 @@ impl fmt::Display for DaemonError {
                  variable VIRTIOFSD to the command that starts it"
             ),
             Self::NoFolder(error) => write!(f, "no folder for virtiofsd's socket: {error}"),
-            Self::Ended { status, log } => write!(
-                f,
-                "virtiofsd ended ({status}) before it listened; its log:\n{log}"
-            ),
-            Self::Silent { log } => write!(
-                f,
-                "virtiofsd does not listen after {START:?}; its log:\n{log}"
-            ),
+            Self::Ended { status, log } => write!(f, "virtiofsd ended ({status}) before it listened; its log:\n{log}"),
+            Self::Silent { log } => write!(f, "virtiofsd does not listen after {START:?}; its log:\n{log}"),
         }
     }
 }
@@ -135,19 +124,11 @@ impl Daemon {
     /// # Errors
     ///
     /// [`DaemonError`], with virtiofsd's log if it got that far.
-    pub fn start(
-        shared_dir: impl AsRef<Path>,
-        options: &DaemonOptions,
-    ) -> Result<Self, DaemonError> {
+    pub fn start(shared_dir: impl AsRef<Path>, options: &DaemonOptions) -> Result<Self, DaemonError> {
         let folder = Folder::new().map_err(DaemonError::NoFolder)?;
         let command = Command::for_options(shared_dir.as_ref(), &folder.socket(), options)?;
         let child = Mutex::new(command.spawn(&folder.log())?);
-        let daemon = Self {
-            child,
-            command,
-            requests: Mutex::default(),
-            folder,
-        };
+        let daemon = Self { child, command, requests: Mutex::default(), folder };
         daemon.wait_for_socket()?;
         Ok(daemon)
     }
@@ -170,10 +151,7 @@ impl Daemon {
         let deadline = Instant::now() + START;
         while !self.folder.socket().exists() {
             if let Ok(Some(status)) = self.child().try_wait() {
-                return Err(DaemonError::Ended {
-                    status,
-                    log: self.log(),
-                });
+                return Err(DaemonError::Ended { status, log: self.log() });
             }
             if Instant::now() >= deadline {
                 return Err(DaemonError::Silent { log: self.log() });
@@ -311,11 +289,7 @@ struct Command {
 }
 
 impl Command {
-    fn for_options(
-        shared_dir: &Path,
-        socket: &Path,
-        options: &DaemonOptions,
-    ) -> Result<Self, DaemonError> {
+    fn for_options(shared_dir: &Path, socket: &Path, options: &DaemonOptions) -> Result<Self, DaemonError> {
         let root = rustix::process::geteuid().is_root();
         let mut words = virtiofsd()?.into_iter();
         let program = words.next();
@@ -332,17 +306,9 @@ impl Command {
             "--thread-pool-size".into(),
             options.thread_pool.to_string().into(),
             "--log-level".into(),
-            if options.log_requests {
-                "debug"
-            } else {
-                "info"
-            }
-            .into(),
+            if options.log_requests { "debug" } else { "info" }.into(),
         ];
-        let arguments = words
-            .chain(fixed)
-            .chain(options.arguments.iter().cloned())
-            .collect();
+        let arguments = words.chain(fixed).chain(options.arguments.iter().cloned()).collect();
         Ok(Self { program, arguments })
     }
 
@@ -369,7 +335,5 @@ fn virtiofsd() -> Result<Vec<OsString>, DaemonError> {
         .chain([PathBuf::from("/usr/libexec/virtiofsd")])
         .find(|program| program.is_file())
         .map(|program| vec![program.into()])
-        .ok_or_else(|| {
-            DaemonError::NoProgram("it is neither on PATH nor /usr/libexec/virtiofsd".into())
-        })
+        .ok_or_else(|| DaemonError::NoProgram("it is neither on PATH nor /usr/libexec/virtiofsd".into()))
 }

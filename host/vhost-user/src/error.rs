@@ -46,11 +46,7 @@ impl fmt::Display for ConnectError {
             Self::Socket { path, source } => {
                 write!(f, "no vhost-user daemon at {}: {source}", path.display())
             }
-            Self::Handshake {
-                path,
-                message,
-                reason,
-            } => {
+            Self::Handshake { path, message, reason } => {
                 write!(
                     f,
                     "what listens at {} does not answer {message} as a vhost-user daemon does: {reason}",
@@ -58,11 +54,7 @@ impl fmt::Display for ConnectError {
                 )
             }
             Self::Unsupported { path, missing } => {
-                write!(
-                    f,
-                    "the vhost-user daemon at {} does not offer {missing}",
-                    path.display()
-                )
+                write!(f, "the vhost-user daemon at {} does not offer {missing}", path.display())
             }
             Self::Options(rule) => write!(f, "{rule}"),
             Self::Resources(error) => write!(f, "out of resources of the system: {error}"),

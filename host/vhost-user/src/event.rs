@@ -26,14 +26,8 @@ impl Event {
 
     /// Whether it is readable.
     pub(crate) fn is_signalled(&self) -> bool {
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        matches!(
-            rustix::event::poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&now)),
-            Ok(1..)
-        )
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(rustix::event::poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&now)), Ok(1..))
     }
 
     pub(crate) fn for_vhost(&self) -> &EventFd {

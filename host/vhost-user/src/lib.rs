@@ -64,10 +64,7 @@ use std::sync::Arc;
 /// # Errors
 ///
 /// [`ConnectError`]; it takes at most a few seconds to say so.
-pub fn connect(
-    socket: impl AsRef<Path>,
-    tag: &str,
-) -> Result<(VhostUserTransport, Arc<NativePlatform>), ConnectError> {
+pub fn connect(socket: impl AsRef<Path>, tag: &str) -> Result<(VhostUserTransport, Arc<NativePlatform>), ConnectError> {
     connect_with(socket, tag, ConnectOptions::default())
 }
 

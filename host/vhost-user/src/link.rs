@@ -69,9 +69,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(socket: UnixStream, bell: Arc<Bell>) -> io::Result<Self> {
         let peer = rustix::net::sockopt::socket_peercred(&socket)
-            .and_then(|peer| {
-                rustix::process::pidfd_open(peer.pid, rustix::process::PidfdFlags::empty())
-            })
+            .and_then(|peer| rustix::process::pidfd_open(peer.pid, rustix::process::PidfdFlags::empty()))
             .ok();
         let shared = Arc::new(Shared {
             socket,
@@ -81,17 +79,11 @@ impl Link {
             queue_error: Event::new()?,
             bell,
         });
-        let monitor = std::thread::Builder::new()
-            .name("vhost-user link".into())
-            .spawn({
-                let shared = shared.clone();
-                move || shared.monitor()
-            })?;
-        Ok(Self {
-            shared,
-            monitor: Some(monitor),
-            peer,
-        })
+        let monitor = std::thread::Builder::new().name("vhost-user link".into()).spawn({
+            let shared = shared.clone();
+            move || shared.monitor()
+        })?;
+        Ok(Self { shared, monitor: Some(monitor), peer })
     }
 
     pub(crate) fn state(&self) -> LinkState {
@@ -120,8 +112,7 @@ impl Link {
 
     /// Runs `exchange`, which talks over the socket, and shuts the socket down if it takes longer than `patience`.
     pub(crate) fn within<T>(&self, patience: Duration, exchange: impl FnOnce() -> T) -> T {
-        self.shared
-            .set_overdue(Instant::now().checked_add(patience));
+        self.shared.set_overdue(Instant::now().checked_add(patience));
         let result = exchange();
         self.shared.set_overdue(None);
         result
@@ -139,15 +130,9 @@ impl Link {
     /// down while other threads of it are still at work.
     pub(crate) fn peer_ended(&self, patience: Duration) -> bool {
         let Some(peer) = &self.peer else { return false };
-        let timeout = Timespec {
-            tv_sec: patience.as_secs() as i64,
-            tv_nsec: i64::from(patience.subsec_nanos()),
-        };
+        let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
         let mut descriptors = [PollFd::new(peer, PollFlags::IN)];
-        matches!(
-            rustix::event::poll(&mut descriptors, Some(&timeout)),
-            Ok(1..)
-        )
+        matches!(rustix::event::poll(&mut descriptors, Some(&timeout)), Ok(1..))
     }
 }
 
@@ -164,23 +149,16 @@ impl Drop for Link {
 impl Shared {
     fn state(&self) -> LinkState {
         let state = self.state.load(Ordering::Acquire);
-        [
-            LinkState::HungUp,
-            LinkState::TimedOut,
-            LinkState::QueueError,
-            LinkState::Closed,
-        ]
-        .into_iter()
-        .find(|known| *known as u8 == state)
-        .unwrap_or(LinkState::Alive)
+        [LinkState::HungUp, LinkState::TimedOut, LinkState::QueueError, LinkState::Closed]
+            .into_iter()
+            .find(|known| *known as u8 == state)
+            .unwrap_or(LinkState::Alive)
     }
 
     /// Ends the connection for the given reason, unless it has ended already.
     fn end(&self, reason: LinkState) {
         let alive = LinkState::Alive as u8;
-        let first =
-            self.state
-                .compare_exchange(alive, reason as u8, Ordering::AcqRel, Ordering::Acquire);
+        let first = self.state.compare_exchange(alive, reason as u8, Ordering::AcqRel, Ordering::Acquire);
         if first.is_ok() {
             if reason != LinkState::Closed {
                 log::error!("{}", reason.describe());
@@ -205,10 +183,7 @@ impl Shared {
             let overdue = *self.overdue.lock().unwrap_or_else(PoisonError::into_inner);
             let timeout = overdue.map(|overdue| {
                 let left = overdue.saturating_duration_since(Instant::now());
-                Timespec {
-                    tv_sec: left.as_secs() as i64,
-                    tv_nsec: i64::from(left.subsec_nanos()),
-                }
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
             });
             let mut descriptors = [
                 PollFd::new(&self.socket, PollFlags::RDHUP),
@@ -218,8 +193,7 @@ impl Shared {
             if rustix::event::poll(&mut descriptors, timeout.as_ref()).is_err() {
                 continue;
             }
-            let [socket, nudge, queue_error] =
-                descriptors.map(|descriptor| !descriptor.revents().is_empty());
+            let [socket, nudge, queue_error] = descriptors.map(|descriptor| !descriptor.revents().is_empty());
             if nudge {
                 self.nudge.clear();
             }

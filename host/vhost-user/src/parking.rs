@@ -41,19 +41,12 @@ impl ParkingPlace {
 
     /// The three parts. They overlap: the descriptor table, the longest, has room for each, and nobody reads any.
     pub(crate) fn rings(&self) -> RingAddresses {
-        RingAddresses {
-            descriptors: self.address,
-            available: self.address,
-            used: self.address,
-        }
+        RingAddresses { descriptors: self.address, available: self.address, used: self.address }
     }
 }
 
 impl Drop for ParkingPlace {
     fn drop(&mut self) {
-        VACANT
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((self.size, self.address));
+        VACANT.lock().unwrap_or_else(PoisonError::into_inner).push((self.size, self.address));
     }
 }

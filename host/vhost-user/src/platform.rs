@@ -31,10 +31,7 @@ impl Platform for NativePlatform {
     /// CLOCK_REALTIME.
     fn wall_clock(&self) -> Timestamp {
         let time = clock_gettime(ClockId::Realtime);
-        Timestamp {
-            seconds: time.tv_sec,
-            nanoseconds: time.tv_nsec as u32,
-        }
+        Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec as u32 }
     }
 
     /// Spins for some 40 us, by no more threads than leave a processor to the daemon, and then sleeps. A completion, or

@@ -60,31 +60,21 @@ mod tests {
 
     #[test]
     fn lines_are_counted_once_and_only_when_complete() {
-        let path =
-            std::env::temp_dir().join(format!("virtio-fs-request-log-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("virtio-fs-request-log-{}", std::process::id()));
         let mut file = File::create(&path).unwrap();
         let mut log = RequestLog::default();
-        file.write_all(b"[T DEBUG virtiofsd::server] Received request: opcode=Init (26), inode=0, unique=2, pid=0\nrest")
-            .unwrap();
-        log.update(&path).unwrap();
-        log.update(&path).unwrap();
         file.write_all(
-            b"\n[T] Received request: opcode=BatchForget (42), inode=0, unique=4, pid=0\n",
+            b"[T DEBUG virtiofsd::server] Received request: opcode=Init (26), inode=0, unique=2, pid=0\nrest",
         )
         .unwrap();
-        file.write_all(
-            b"[T] Received unknown request: opcode=52, inode=1\n[T] Replying OK, header: x\n",
-        )
-        .unwrap();
-        file.write_all(b"[T] Received request: opcode=Init")
-            .unwrap();
+        log.update(&path).unwrap();
+        log.update(&path).unwrap();
+        file.write_all(b"\n[T] Received request: opcode=BatchForget (42), inode=0, unique=4, pid=0\n").unwrap();
+        file.write_all(b"[T] Received unknown request: opcode=52, inode=1\n[T] Replying OK, header: x\n").unwrap();
+        file.write_all(b"[T] Received request: opcode=Init").unwrap();
         log.update(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let expected = [
-            ("BatchForget".into(), 1),
-            ("Init".into(), 1),
-            ("opcode 52".into(), 1),
-        ];
+        let expected = [("BatchForget".into(), 1), ("Init".into(), 1), ("opcode 52".into(), 1)];
         assert_eq!(log.counts(), &BTreeMap::from(expected));
     }
 }

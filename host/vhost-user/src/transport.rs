@@ -36,11 +36,7 @@ pub struct ConnectOptions {
 impl Default for ConnectOptions {
     /// One request queue of 1024 descriptors, 2 seconds.
     fn default() -> Self {
-        Self {
-            request_queues: 1,
-            queue_size: 1024,
-            patience: Duration::from_secs(2),
-        }
+        Self { request_queues: 1, queue_size: 1024, patience: Duration::from_secs(2) }
     }
 }
 
@@ -114,20 +110,14 @@ impl VhostUserTransport {
     ) -> Result<Self, ConnectError> {
         let mut padded = [0; TAG_BYTES];
         match padded.get_mut(..tag.len()) {
-            Some(start) if !tag.is_empty() && !tag.contains('\0') => {
-                start.copy_from_slice(tag.as_bytes())
-            }
+            Some(start) if !tag.is_empty() && !tag.contains('\0') => start.copy_from_slice(tag.as_bytes()),
             _ => return Err(ConnectError::Options("a tag has 1 to 36 bytes and no NUL")),
         }
         if options.request_queues == 0 {
-            return Err(ConnectError::Options(
-                "a file system device has at least one request queue",
-            ));
+            return Err(ConnectError::Options("a file system device has at least one request queue"));
         }
         if !options.queue_size.is_power_of_two() {
-            return Err(ConnectError::Options(
-                "the size of a split virtqueue is a power of two",
-            ));
+            return Err(ConnectError::Options("the size of a split virtqueue is a power of two"));
         }
         let memory = GuestMemory::global().map_err(ConnectError::Memory)?;
         let connection = Connection::open(&path, bell.clone(), options.patience)?;
@@ -144,10 +134,7 @@ impl VhostUserTransport {
     }
 
     fn connection(&self) -> Arc<Connection> {
-        self.connection
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn device(&self) -> MutexGuard<'_, Device> {
@@ -157,17 +144,13 @@ impl VhostUserTransport {
 
     /// High-priority queue and request queues.
     fn queues(&self) -> u16 {
-        self.connection()
-            .queues()
-            .min(self.options.request_queues.saturating_add(1))
+        self.connection().queues().min(self.options.request_queues.saturating_add(1))
     }
 
     /// Makes sure that there is a connection, so that a driver may start over.
     fn reconnect(&self, device: &Device) -> Result<(), Error> {
         if device.abandoned {
-            return Err(Error::Device(
-                "a vhost-user daemon that did not stop still has the memory",
-            ));
+            return Err(Error::Device("a vhost-user daemon that did not stop still has the memory"));
         }
         let state = self.connection().state();
         if state == LinkState::Alive {
@@ -175,15 +158,11 @@ impl VhostUserTransport {
         }
         // A daemon that is still there serves one connection at a time.
         self.connection().close();
-        let fresh = Connection::open(&self.path, self.bell.clone(), self.options.patience)
-            .map_err(|error| {
-                log::error!("{error}");
-                Error::Device(state.describe())
-            })?;
-        *self
-            .connection
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        let fresh = Connection::open(&self.path, self.bell.clone(), self.options.patience).map_err(|error| {
+            log::error!("{error}");
+            Error::Device(state.describe())
+        })?;
+        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
     }
 
@@ -202,16 +181,11 @@ impl VhostUserTransport {
     /// Whether a queue's three parts lie in guest memory, aligned as VIRTIO 1.3 §2.7 asks for.
     fn fits(&self, size: u16, rings: &RingAddresses) -> bool {
         let entries = usize::from(size);
-        [
-            (rings.descriptors, 16 * entries, 16),
-            (rings.available, 6 + 2 * entries, 2),
-            (rings.used, 6 + 8 * entries, 4),
-        ]
-        .into_iter()
-        .all(|(address, length_bytes, alignment)| {
-            address.is_multiple_of(alignment)
-                && self.memory.pointer(address, length_bytes).is_some()
-        })
+        [(rings.descriptors, 16 * entries, 16), (rings.available, 6 + 2 * entries, 2), (rings.used, 6 + 8 * entries, 4)]
+            .into_iter()
+            .all(|(address, length_bytes, alignment)| {
+                address.is_multiple_of(alignment) && self.memory.pointer(address, length_bytes).is_some()
+            })
     }
 }
 
@@ -242,13 +216,7 @@ unsafe impl Transport for VhostUserTransport {
 
     fn status(&self) -> DeviceStatus {
         let mut status = DeviceStatus::from_bits_retain(self.status.load(Ordering::Acquire));
-        if self
-            .connection
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .state()
-            != LinkState::Alive
-        {
+        if self.connection.read().unwrap_or_else(PoisonError::into_inner).state() != LinkState::Alive {
             status |= DeviceStatus::DEVICE_NEEDS_RESET;
         }
         status
@@ -307,11 +275,7 @@ unsafe impl Transport for VhostUserTransport {
     }
 
     fn max_queue_size(&self, queue: u16) -> u16 {
-        if queue < self.queues() {
-            self.options.queue_size
-        } else {
-            0
-        }
+        if queue < self.queues() { self.options.queue_size } else { 0 }
     }
 
     fn enable_queue(&self, queue: u16, size: u16, rings: RingAddresses) -> Result<(), Error> {
@@ -319,33 +283,18 @@ unsafe impl Transport for VhostUserTransport {
             return Err(Error::Protocol("no such queue"));
         }
         if !size.is_power_of_two() || size > self.options.queue_size {
-            return Err(Error::Protocol(
-                "the queue size is no power of two up to the largest one",
-            ));
+            return Err(Error::Protocol("the queue size is no power of two up to the largest one"));
         }
         if !self.fits(size, &rings) {
-            return Err(Error::Protocol(
-                "a ring is not aligned or not in guest memory",
-            ));
+            return Err(Error::Protocol("a ring is not aligned or not in guest memory"));
         }
-        let queue = Queue {
-            number: queue,
-            size,
-            rings,
-        };
+        let queue = Queue { number: queue, size, rings };
         // Daemons take the used index from memory when they start, and the available index as 0.
         if self.used_index(&queue) != Some(0) {
-            return Err(Error::Protocol(
-                "the used ring of a queue that starts was not zeroed",
-            ));
+            return Err(Error::Protocol("the used ring of a queue that starts was not zeroed"));
         }
         let mut device = self.device();
-        if device.running
-            || device
-                .queues
-                .iter()
-                .any(|other| other.number == queue.number)
-        {
+        if device.running || device.queues.iter().any(|other| other.number == queue.number) {
             return Err(Error::Protocol("the queue is enabled already"));
         }
         device.queues.push(queue);
@@ -353,10 +302,7 @@ unsafe impl Transport for VhostUserTransport {
     }
 
     fn notify(&self, queue: u16) {
-        self.connection
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .kick(queue);
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).kick(queue);
     }
 
     fn interrupts(&self) -> bool {

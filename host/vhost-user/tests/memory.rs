@@ -26,8 +26,7 @@ fn as_the_device_sees(address: PhysAddr) -> *mut u8 {
     assert_ne!(page_address, 0);
     // SAFETY: the page was allocated just now.
     assert_eq!(unsafe { GuestHal::dma_dealloc(page_address, page, 1) }, 0);
-    page.as_ptr()
-        .wrapping_offset(address as isize - page_address as isize)
+    page.as_ptr().wrapping_offset(address as isize - page_address as isize)
 }
 
 fn share(buffer: &mut [u8], direction: BufferDirection) -> PhysAddr {
@@ -44,11 +43,7 @@ fn unshare(address: PhysAddr, buffer: &mut [u8], direction: BufferDirection) {
 fn exhaustion_gives_address_zero_and_everything_comes_back() {
     let _alone = alone();
     let before = free_pages();
-    assert_eq!(
-        GuestHal::dma_alloc(PAGES + 1, BufferDirection::Both).0,
-        0,
-        "more than there is"
-    );
+    assert_eq!(GuestHal::dma_alloc(PAGES + 1, BufferDirection::Both).0, 0, "more than there is");
     assert_eq!(GuestHal::dma_alloc(usize::MAX, BufferDirection::Both).0, 0);
     let mut taken = Vec::new();
     for pages in [1, 3, 16, 64].into_iter().cycle() {
@@ -57,11 +52,7 @@ fn exhaustion_gives_address_zero_and_everything_comes_back() {
             break;
         }
         assert!(address.is_multiple_of(4096) && pointer.addr().get().is_multiple_of(4096));
-        assert_ne!(
-            address,
-            pointer.addr().get() as PhysAddr,
-            "addresses of the two kinds differ"
-        );
+        assert_ne!(address, pointer.addr().get() as PhysAddr, "addresses of the two kinds differ");
         // SAFETY: allocated just now, with this length.
         let bytes = unsafe { std::slice::from_raw_parts_mut(pointer.as_ptr(), pages * 4096) };
         assert!(bytes.iter().all(|byte| *byte == 0), "zeroed");
@@ -89,10 +80,7 @@ fn mixed_up_addresses_are_refused() {
     assert_ne!(refused, 0);
     // SAFETY: as `dma_alloc` returned them.
     assert_eq!(unsafe { GuestHal::dma_dealloc(address, pointer, 2) }, 0);
-    assert!(
-        GuestMemory::initialize(2 * MEMORY_BYTES).is_err(),
-        "the size is chosen once"
-    );
+    assert!(GuestMemory::initialize(2 * MEMORY_BYTES).is_err(), "the size is chosen once");
 }
 
 #[test]
@@ -107,10 +95,7 @@ fn a_heap_buffer_is_copied_in_and_out_and_unwritten_bytes_stay() {
         device.write(1);
     }
     unshare(address, &mut buffer, BufferDirection::DriverToDevice);
-    assert_eq!(
-        buffer[0], 7,
-        "what the device wrote against the direction does not come back"
-    );
+    assert_eq!(buffer[0], 7, "what the device wrote against the direction does not come back");
 
     for direction in [BufferDirection::DeviceToDriver, BufferDirection::Both] {
         let mut buffer = vec![9; 5000];
@@ -119,10 +104,7 @@ fn a_heap_buffer_is_copied_in_and_out_and_unwritten_bytes_stay() {
         unsafe { as_the_device_sees(address).write_bytes(1, 100) };
         assert_eq!(buffer[0], 9, "not before unshare");
         unshare(address, &mut buffer, direction);
-        assert!(
-            buffer[..100].iter().all(|byte| *byte == 1)
-                && buffer[100..].iter().all(|byte| *byte == 9)
-        );
+        assert!(buffer[..100].iter().all(|byte| *byte == 1) && buffer[100..].iter().all(|byte| *byte == 9));
     }
 }
 
@@ -148,10 +130,7 @@ fn neighbouring_pieces_of_a_buffer_get_neighbouring_addresses() {
     let _alone = alone();
     let mut buffer = vec![0_u8; 32 * 4096];
     let pieces: Vec<&mut [u8]> = buffer.chunks_mut(4096).collect();
-    let mut shared: Vec<_> = pieces
-        .into_iter()
-        .map(|piece| (share(piece, BufferDirection::Both), piece))
-        .collect();
+    let mut shared: Vec<_> = pieces.into_iter().map(|piece| (share(piece, BufferDirection::Both), piece)).collect();
     assert!(shared.windows(2).all(|pair| pair[1].0 == pair[0].0 + 4096));
     for (address, piece) in &mut shared {
         unshare(*address, piece, BufferDirection::Both);

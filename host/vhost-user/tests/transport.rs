@@ -9,9 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 use virtio_fs::Error;
 use virtio_fs::virtio::{DeviceStatus, RingAddresses, Transport};
-use virtio_fs_vhost_user::{
-    ConnectError, ConnectOptions, DaemonOptions, GuestMemory, connect, connect_with,
-};
+use virtio_fs_vhost_user::{ConnectError, ConnectOptions, DaemonOptions, GuestMemory, connect, connect_with};
 
 #[test]
 fn init_and_getattr_are_answered_and_counted() {
@@ -36,10 +34,7 @@ fn init_and_getattr_are_answered_and_counted() {
 #[test]
 fn a_reset_is_confirmed_and_the_same_connection_serves_again() {
     for thread_pool in [0, 2] {
-        let (_folder, daemon, transport, platform) = served(&DaemonOptions {
-            thread_pool,
-            ..Default::default()
-        });
+        let (_folder, daemon, transport, platform) = served(&DaemonOptions { thread_pool, ..Default::default() });
         for round in 1..=50 {
             let mut queue = RawQueue::start(&transport, &*platform);
             queue.init();
@@ -59,19 +54,10 @@ fn features_that_were_not_offered_are_refused() {
     let status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
     transport.set_status(status).unwrap();
     transport.set_driver_features(1 << 32 | 1 << 50);
-    transport
-        .set_status(status | DeviceStatus::FEATURES_OK)
-        .unwrap();
+    transport.set_status(status | DeviceStatus::FEATURES_OK).unwrap();
     assert_eq!(transport.status(), status);
-    let rings = RingAddresses {
-        descriptors: 0x1000,
-        available: 0x2000,
-        used: 0x3000,
-    };
-    assert!(
-        matches!(transport.enable_queue(1, 4, rings), Err(Error::Protocol(_))),
-        "outside guest memory"
-    );
+    let rings = RingAddresses { descriptors: 0x1000, available: 0x2000, used: 0x3000 };
+    assert!(matches!(transport.enable_queue(1, 4, rings), Err(Error::Protocol(_))), "outside guest memory");
     assert_eq!(transport.max_queue_size(1), 1024);
     assert_eq!(transport.max_queue_size(2), 0);
 }
@@ -94,24 +80,11 @@ fn a_killed_daemon_is_noticed_at_once_and_a_new_one_is_used_after_the_reset() {
         });
         assert!(!queue.wait(Duration::from_secs(30)));
     });
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
-    assert!(
-        transport
-            .status()
-            .contains(DeviceStatus::DEVICE_NEEDS_RESET)
-    );
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET));
 
     transport.reset(&*platform).unwrap();
-    assert!(
-        transport
-            .status()
-            .contains(DeviceStatus::DEVICE_NEEDS_RESET),
-        "there is no daemon yet"
-    );
+    assert!(transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET), "there is no daemon yet");
     let refused = transport.set_status(DeviceStatus::ACKNOWLEDGE);
     assert_eq!(refused, Err(Error::Device("the vhost-user daemon hung up")));
 
@@ -132,11 +105,7 @@ fn a_stopped_daemon_is_given_up_and_what_it_may_still_write_is_never_used_again(
 
     let started = Instant::now();
     transport.reset(&*platform).unwrap();
-    assert!(
-        started.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     let before = GuestMemory::usage().unwrap();
     queue.free();
     let after = GuestMemory::usage().unwrap();
@@ -145,11 +114,7 @@ fn a_stopped_daemon_is_given_up_and_what_it_may_still_write_is_never_used_again(
     daemon.resume();
     let dead = Error::Device("a vhost-user daemon that did not stop still has the memory");
     assert_eq!(transport.set_status(DeviceStatus::ACKNOWLEDGE), Err(dead));
-    assert!(
-        transport
-            .status()
-            .contains(DeviceStatus::DEVICE_NEEDS_RESET)
-    );
+    assert!(transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET));
 }
 
 #[test]
@@ -157,51 +122,29 @@ fn a_wrong_socket_gives_a_clear_error() {
     let folder = Folder::new();
     let socket = folder.path().join("socket");
     let refusal = |path: &std::path::Path| {
-        let options = ConnectOptions {
-            patience: Duration::from_millis(300),
-            ..Default::default()
-        };
+        let options = ConnectOptions { patience: Duration::from_millis(300), ..Default::default() };
         let started = Instant::now();
         let error = connect_with(path, "test", options).err().expect("an error");
         assert!(started.elapsed() < Duration::from_secs(5));
         (error.to_string(), error)
     };
     let (text, error) = refusal(&socket);
-    assert!(
-        matches!(error, ConnectError::Socket { .. }) && text.contains("No such file"),
-        "{text}"
-    );
+    assert!(matches!(error, ConnectError::Socket { .. }) && text.contains("No such file"), "{text}");
 
     std::fs::write(&socket, "no socket").unwrap();
     let (text, error) = refusal(&socket);
-    assert!(
-        matches!(error, ConnectError::Socket { .. }) && text.contains("refused"),
-        "{text}"
-    );
+    assert!(matches!(error, ConnectError::Socket { .. }) && text.contains("refused"), "{text}");
 
     std::fs::remove_file(&socket).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
     let (text, error) = refusal(&socket);
-    assert!(
-        matches!(error, ConnectError::Handshake { .. }) && text.contains("no answer within"),
-        "{text}"
-    );
+    assert!(matches!(error, ConnectError::Handshake { .. }) && text.contains("no answer within"), "{text}");
 
-    let hangs_up =
-        std::thread::spawn(move || drop(listener.accept().and_then(|_| listener.accept())));
+    let hangs_up = std::thread::spawn(move || drop(listener.accept().and_then(|_| listener.accept())));
     let (text, error) = refusal(&socket);
-    assert!(
-        matches!(error, ConnectError::Handshake { .. }) && text.contains("hung up"),
-        "{text}"
-    );
+    assert!(matches!(error, ConnectError::Handshake { .. }) && text.contains("hung up"), "{text}");
     hangs_up.join().unwrap();
 
-    assert!(matches!(
-        connect(&socket, ""),
-        Err(ConnectError::Options(_))
-    ));
-    assert!(matches!(
-        connect(&socket, &"t".repeat(37)),
-        Err(ConnectError::Options(_))
-    ));
+    assert!(matches!(connect(&socket, ""), Err(ConnectError::Options(_))));
+    assert!(matches!(connect(&socket, &"t".repeat(37)), Err(ConnectError::Options(_))));
 }

@@ -45,9 +45,7 @@ fn fatal(message: &str) -> ! {
 // - `share` and `unshare` touch the caller's buffer, which the caller vouches for, and pages that this buffer alone owns.
 unsafe impl Hal for GuestHal {
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
-        let Some((memory, page)) = GuestMemory::global()
-            .ok()
-            .and_then(|memory| Some((memory, memory.take(pages)?)))
+        let Some((memory, page)) = GuestMemory::global().ok().and_then(|memory| Some((memory, memory.take(pages)?)))
         else {
             return (0, NonNull::dangling());
         };
@@ -89,11 +87,7 @@ unsafe impl Hal for GuestHal {
         // SAFETY: the caller vouches for `length` bytes at `buffer`; the `count` pages hold at least as many and were
         // just taken for this buffer, which lies outside guest memory. Bytes may be uninitialised: this copies them as
         // they are.
-        unsafe {
-            memory
-                .page_pointer(page)
-                .copy_from_nonoverlapping(buffer.cast(), length)
-        };
+        unsafe { memory.page_pointer(page).copy_from_nonoverlapping(buffer.cast(), length) };
         memory.page_address(page)
     }
 
@@ -101,27 +95,18 @@ unsafe impl Hal for GuestHal {
         let memory = Self::memory();
         let length = buffer.len();
         if let Some(address) = memory.address(buffer.cast(), length) {
-            assert_eq!(
-                address, paddr,
-                "unshare with an address that share did not return"
-            );
+            assert_eq!(address, paddr, "unshare with an address that share did not return");
             return;
         }
         let count = length.div_ceil(PAGE_BYTES);
         let page = memory
             .page_at(paddr)
             .filter(|_| memory.pointer(paddr, length).is_some())
-            .unwrap_or_else(|| {
-                panic!("unshare with an address that share did not return: {paddr:#x}")
-            });
+            .unwrap_or_else(|| panic!("unshare with an address that share did not return: {paddr:#x}"));
         if direction != BufferDirection::DriverToDevice && !memory.is_abandoned(page) {
             // SAFETY: the caller vouches for `length` bytes at `buffer`, and that `share` returned this address for
             // it: so the pages are this buffer's own until they are given back below. Every bit pattern is a byte.
-            unsafe {
-                buffer
-                    .cast::<u8>()
-                    .copy_from_nonoverlapping(memory.page_pointer(page), length)
-            };
+            unsafe { buffer.cast::<u8>().copy_from_nonoverlapping(memory.page_pointer(page), length) };
         }
         memory.give_back(page, count);
     }

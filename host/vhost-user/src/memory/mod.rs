@@ -109,9 +109,7 @@ impl GuestMemory {
         if Self::global_with(length_bytes)?.length_bytes == length_bytes {
             Ok(())
         } else {
-            Err(MemoryError(
-                "it is in use already, with another size".into(),
-            ))
+            Err(MemoryError("it is in use already, with another size".into()))
         }
     }
 
@@ -137,16 +135,11 @@ impl GuestMemory {
     }
 
     fn new(length_bytes: usize) -> io::Result<Self> {
-        let descriptor = rustix::fs::memfd_create(
-            "virtio-fs guest memory",
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-        )?;
+        let descriptor =
+            rustix::fs::memfd_create("virtio-fs guest memory", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         rustix::fs::ftruncate(&descriptor, length_bytes as u64)?;
         // Without the seals the daemon could cut the file, and our next access would end this process by SIGBUS.
-        rustix::fs::fcntl_add_seals(
-            &descriptor,
-            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-        )?;
+        rustix::fs::fcntl_add_seals(&descriptor, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         // SAFETY: the address is the kernel's choice, so no mapping of this process is replaced; the new mapping is
         // never unmapped; and no Rust reference to it is ever made.
         let base = unsafe {
@@ -161,8 +154,7 @@ impl GuestMemory {
         };
         Ok(Self {
             descriptor,
-            base: NonNull::new(base.cast())
-                .ok_or_else(|| io::Error::other("mapped at address 0"))?,
+            base: NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))?,
             length_bytes,
             pages: Mutex::new(Pages::new(length_bytes / PAGE_BYTES)),
             waiting: AtomicUsize::new(0),
@@ -205,10 +197,7 @@ impl GuestMemory {
         if offset >= self.length_bytes {
             return None;
         }
-        assert!(
-            length_bytes <= self.length_bytes - offset,
-            "a buffer starts inside guest memory and ends outside it"
-        );
+        assert!(length_bytes <= self.length_bytes - offset, "a buffer starts inside guest memory and ends outside it");
         Some(FIRST_ADDRESS + offset as PhysAddr)
     }
 
@@ -217,9 +206,7 @@ impl GuestMemory {
         let pointer = self.pointer(address, 2)?.cast::<u16>().as_ptr();
         // SAFETY: inside the mapping, which is never unmapped; aligned, as `is_aligned` says. Volatile, because the daemon
         // may write there.
-        pointer
-            .is_aligned()
-            .then(|| u16::from_le(unsafe { pointer.read_volatile() }))
+        pointer.is_aligned().then(|| u16::from_le(unsafe { pointer.read_volatile() }))
     }
 
     /// Writes a little-endian u16 into a page that the caller took.
@@ -228,9 +215,7 @@ impl GuestMemory {
     ///
     /// If `address` is odd or not in guest memory.
     pub(crate) fn write_u16(&self, address: PhysAddr, value: u16) {
-        let pointer = self
-            .pointer(address, 2)
-            .map(|pointer| pointer.cast::<u16>().as_ptr());
+        let pointer = self.pointer(address, 2).map(|pointer| pointer.cast::<u16>().as_ptr());
         let pointer = pointer.filter(|pointer| pointer.is_aligned());
         let pointer = pointer.expect("an even address in guest memory");
         // SAFETY: inside the mapping, which is never unmapped, and aligned; no reference to guest memory exists. Volatile,
@@ -265,11 +250,7 @@ impl GuestMemory {
                 return None;
             }
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            pages = self
-                .given_back
-                .wait_timeout(pages, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            pages = self.given_back.wait_timeout(pages, left).unwrap_or_else(PoisonError::into_inner).0;
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -316,7 +297,6 @@ impl GuestMemory {
     /// The number of the page that starts at `address`.
     fn page_at(&self, address: PhysAddr) -> Option<usize> {
         let offset = usize::try_from(address.checked_sub(FIRST_ADDRESS)?).ok()?;
-        (offset.is_multiple_of(PAGE_BYTES) && offset < self.length_bytes)
-            .then_some(offset / PAGE_BYTES)
+        (offset.is_multiple_of(PAGE_BYTES) && offset < self.length_bytes).then_some(offset / PAGE_BYTES)
     }
 }

@@ -221,9 +221,7 @@ mod tests {
         let mut held = Vec::new();
         let mut random = 12345_u64;
         for _ in 0..20_000 {
-            random = random
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let pick = (random >> 33) as usize;
             if pick.is_multiple_of(2) && !held.is_empty() {
                 let (start, count): (usize, usize) = held.swap_remove(pick % held.len());
@@ -238,10 +236,7 @@ mod tests {
                     held.push((start, count));
                 }
             }
-            assert_eq!(
-                pages.free_pages(),
-                model.iter().filter(|used| !**used).count()
-            );
+            assert_eq!(pages.free_pages(), model.iter().filter(|used| !**used).count());
         }
     }
 }

@@ -34,9 +34,7 @@ impl VhostUserTransport {
         for &(queue, taken) in &taken {
             while self.used_index(queue) != Some(taken) {
                 if Instant::now() >= deadline || !connection.is_open() {
-                    return Err(Error::Device(
-                        "the vhost-user daemon did not finish its requests",
-                    ));
+                    return Err(Error::Device("the vhost-user daemon did not finish its requests"));
                 }
                 std::thread::sleep(Duration::from_micros(200));
             }
@@ -63,8 +61,7 @@ impl VhostUserTransport {
         let mut settled_since = None;
         while connection.is_open() && Instant::now() < deadline {
             let busy = device.queues.iter().any(|queue| {
-                connection.kick_pending(queue.number)
-                    || self.used_index(queue) != self.available_index(queue)
+                connection.kick_pending(queue.number) || self.used_index(queue) != self.available_index(queue)
             });
             if busy {
                 settled_since = None;

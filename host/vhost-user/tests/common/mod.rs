@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 use virtio_fs::virtio::{DeviceStatus, RingAddresses, Transport};
 use virtio_fs::{BufferDirection, Hal, PhysAddr, Platform};
-use virtio_fs_vhost_user::{
-    Daemon, DaemonOptions, GuestHal, NativePlatform, VhostUserTransport, connect,
-};
+use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, NativePlatform, VhostUserTransport, connect};
 
 /// A folder that is removed with this value.
 pub(crate) struct Folder(PathBuf);
@@ -17,8 +15,7 @@ impl Folder {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("virtio-fs-test-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("virtio-fs-test-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).expect("a new folder for the test");
         Self(path)
     }
@@ -35,13 +32,10 @@ impl Drop for Folder {
 }
 
 /// A daemon on an empty folder, and a connection to it. A machine without virtiofsd fails here, with the remedy.
-pub(crate) fn served(
-    options: &DaemonOptions,
-) -> (Folder, Daemon, VhostUserTransport, Arc<NativePlatform>) {
+pub(crate) fn served(options: &DaemonOptions) -> (Folder, Daemon, VhostUserTransport, Arc<NativePlatform>) {
     let folder = Folder::new();
     let daemon = Daemon::start(folder.path(), options).unwrap_or_else(|error| panic!("{error}"));
-    let (transport, platform) =
-        connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
+    let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
     (folder, daemon, transport, platform)
 }
 
@@ -71,22 +65,10 @@ impl<'a> RawQueue<'a> {
         status |= DeviceStatus::FEATURES_OK;
         transport.set_status(status).unwrap();
         assert!(transport.status().contains(DeviceStatus::FEATURES_OK));
-        let rings = RingAddresses {
-            descriptors: address,
-            available: address + 128,
-            used: address + 256,
-        };
+        let rings = RingAddresses { descriptors: address, available: address + 128, used: address + 256 };
         transport.enable_queue(1, SIZE, rings).unwrap();
-        transport
-            .set_status(status | DeviceStatus::DRIVER_OK)
-            .unwrap();
-        Self {
-            transport,
-            platform,
-            address,
-            page: page.as_ptr(),
-            requests: 0,
-        }
+        transport.set_status(status | DeviceStatus::DRIVER_OK).unwrap();
+        Self { transport, platform, address, page: page.as_ptr(), requests: 0 }
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) {
@@ -135,15 +117,9 @@ impl<'a> RawQueue<'a> {
 
     /// Waits for the request in flight; says whether it was answered before the device was lost or the time was over.
     pub(crate) fn wait(&self, patience: Duration) -> bool {
-        let lost = || {
-            self.transport
-                .status()
-                .contains(DeviceStatus::DEVICE_NEEDS_RESET)
-        };
+        let lost = || self.transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET);
         let deadline = self.platform.now() + patience;
-        self.platform.wait_until(deadline, &mut || {
-            self.used_index() == self.requests || lost()
-        });
+        self.platform.wait_until(deadline, &mut || self.used_index() == self.requests || lost());
         self.used_index() == self.requests
     }
 
@@ -151,15 +127,8 @@ impl<'a> RawQueue<'a> {
     pub(crate) fn reply<const N: usize>(&self) -> (i32, [u8; N]) {
         fence(Ordering::SeqCst);
         let unique = u64::from_le_bytes(self.read(REPLY + 8));
-        assert_eq!(
-            unique,
-            u64::from(self.requests),
-            "the reply of another request"
-        );
-        (
-            i32::from_le_bytes(self.read(REPLY + 4)),
-            self.read(REPLY + 16),
-        )
+        assert_eq!(unique, u64::from(self.requests), "the reply of another request");
+        (i32::from_le_bytes(self.read(REPLY + 4)), self.read(REPLY + 16))
     }
 
     /// Gives the page back, after the device was reset.
@@ -185,10 +154,7 @@ impl<'a> RawQueue<'a> {
     /// FUSE_GETATTR of the root; returns its inode number and mode.
     pub(crate) fn getattr_root(&mut self) -> (u64, u32) {
         self.send(3, 1, &[0; 16]);
-        assert!(
-            self.wait(Duration::from_secs(5)),
-            "no reply to FUSE_GETATTR"
-        );
+        assert!(self.wait(Duration::from_secs(5)), "no reply to FUSE_GETATTR");
         let (error, reply) = self.reply::<104>();
         assert_eq!(error, 0);
         // fuse_attr_out: 16 bytes of validity, then fuse_attr with `ino` first and `mode` at 60.
