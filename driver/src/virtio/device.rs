@@ -55,6 +55,9 @@ const FIRST_REQUEST: u16 = 1;
 /// How many FORGETs may be on their way.
 const POSTS_IN_FLIGHT: u16 = 8;
 
+/// How often the status of a device is looked at while it is waited for: reading it leaves the virtual machine.
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Where a device is in its life.
 mod life {
     /// Requests are served.
@@ -159,11 +162,17 @@ impl<H: Hal> Device<H> {
     fn wait(&self, queue: &Queue<H>, owned: &Owned) {
         let deadline = self.platform.now() + self.request_timeout;
         let mut ready = || queue.has_progress(owned) || !self.is_running();
-        if !self.platform.wait_until(deadline, &mut ready) {
-            if self.transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
-                self.fail("it failed, or is gone");
-            } else {
-                self.fail("it did not answer in time");
+        loop {
+            let look_again = self.platform.now() + STATUS_INTERVAL;
+            if self.platform.wait_until(deadline.min(look_again), &mut ready) {
+                return;
+            }
+            let status = self.transport.status();
+            if !status.contains(DeviceStatus::DRIVER_OK) || status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+                return self.fail("it failed, or is gone");
+            }
+            if self.platform.now() >= deadline {
+                return self.fail("it did not answer in time");
             }
         }
     }

@@ -3,10 +3,11 @@
 use super::fake::{Build, DeviceMemory, FakeDevice, FakeTransport, Fault, PagedHal, PlainHal, allocations};
 use super::{Device, DeviceOptions};
 use crate::session::{Channel, Credentials, Request, Session};
+use crate::virtio::DeviceStatus;
 use crate::wire::{
     BatchForget, FileHandle, Forget, Getattr, InHeader, NodeId, Opcode, Operation, OutHeader, Read, Unique,
 };
-use crate::{Errno, Error};
+use crate::{Errno, Error, Platform};
 use core::cell::Cell;
 use core::time::Duration;
 use std::boxed::Box;
@@ -282,6 +283,33 @@ fn a_used_index_that_runs_ahead_is_refused() {
 #[test]
 fn a_request_that_is_never_answered_ends_in_a_reset() {
     survives::<16>(Fault::Swallowed);
+}
+
+#[test]
+fn a_device_that_says_it_failed_is_given_up_long_before_the_timeout() {
+    for status in
+        [DeviceStatus::DEVICE_NEEDS_RESET | DeviceStatus::DRIVER_OK, DeviceStatus::empty(), DeviceStatus::all()]
+    {
+        let (fake, device) = device::<PagedHal<24>>(Build::default());
+        fake.inject(Fault::Swallowed);
+        fake.set_status(status);
+        let start = fake.now();
+        assert_eq!(getattr(&device), Err(Error::Device("the device was reset")));
+        assert!(fake.now() - start < Duration::from_secs(1), "{status:?}");
+    }
+}
+
+/// A large file arrives in as many requests as it has units, as many of them in flight as there are slots.
+#[test]
+#[cfg_attr(miri, ignore = "64 MiB byte by byte take Miri an hour")]
+fn a_64_mib_read_is_64_requests_of_which_32_are_in_flight() {
+    let (fake, device) = device::<PlainHal<25>>(Build { queue_sizes: std::vec![128, 1024], ..Build::default() });
+    let session = Session::open(Box::new(device), Credentials::default()).unwrap();
+    let before = fake.requests(1);
+    let mut buffer = std::vec![0; 64 << 20];
+    assert_eq!(session.read(NodeId(2), FileHandle(1), 0, 0, &mut buffer), Ok(64 << 20));
+    assert_eq!(fake.most_held(), 32);
+    assert_eq!(fake.requests(1) - before, 64);
 }
 
 #[test]

@@ -298,7 +298,7 @@ impl<H: Hal> Slots<H> {
 
     fn note_used(&mut self, id: u32, written: usize) -> Result<(), BrokenRule> {
         let stride = u32::from(self.layout.descriptors_per_slot());
-        let slot = (id % stride == 0).then(|| self.slots.get_mut((id / stride) as usize)).flatten();
+        let slot = if id.is_multiple_of(stride) { self.slots.get_mut((id / stride) as usize) } else { None };
         let slot = slot.ok_or("the device used a buffer that does not exist")?;
         if written > slot.writable {
             return Err("the device wrote more than it was given");
