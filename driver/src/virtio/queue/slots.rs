@@ -123,7 +123,7 @@ impl<H: Hal> Slots<H> {
         let mut slots = Vec::new();
         slots.try_reserve_exact(layout.slots.into()).map_err(|_| Error::NoMemory)?;
         for _ in 0..layout.slots {
-            let segments = Segments::with_capacity(layout.segments()).ok_or(Error::NoMemory)?;
+            let segments = Segments::new(layout.segments())?;
             slots.push(Slot { state: State::Free, expected: Expected::NOTHING, place: 0, writable: 0, segments });
         }
         Ok(Self { ring, layout, memory, slots, in_flight: 0, lost: false })
