@@ -228,6 +228,7 @@ impl<H: Hal> Channel for Device<H> {
         let mut source = requests.fuse().enumerate().peekable();
         let mut in_flight = InFlight { device: self, owned: Owned::default() };
         loop {
+            queue.observe(&mut in_flight.owned);
             if !self.is_running() {
                 self.stop();
                 if in_flight.owned.is_empty() {
@@ -278,10 +279,11 @@ impl<H: Hal> Channel for Device<H> {
         let queue = &self.high_priority;
         let mut owned = Owned::default();
         loop {
+            queue.observe(&mut owned);
             if !self.is_running() {
                 return Err(Error::Device("the device was reset"));
             }
-            match queue.post(&mut owned, request) {
+            match queue.post(request) {
                 Ok(Some(notify)) => {
                     if notify {
                         self.transport.notify(queue.number);

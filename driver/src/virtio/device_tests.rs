@@ -207,6 +207,7 @@ fn forgets_are_posted_without_waiting_and_never_lost() {
     assert_eq!(device.post(&request), Err(Error::Invalid(Errno::EINVAL)));
 }
 
+/// A thread that found no free slot must hear of one that another thread frees before it begins to wait.
 #[test]
 fn threads_share_a_queue() {
     let fake = FakeDevice::<PagedHal<10>>::new(Build { reverse: true, ..Build::default() }, Box::new(answer));

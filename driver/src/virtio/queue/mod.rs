@@ -107,7 +107,7 @@ pub(super) type BrokenRule = &'static str;
 #[derive(Debug, Default)]
 pub(super) struct Owned {
     slots: u64,
-    /// The value of [`Queue::progress`] when the queue was looked at last.
+    /// The value of [`Queue::progress`] when the queue was observed last.
     seen: u32,
 }
 
@@ -171,17 +171,15 @@ impl<H: Hal> Queue<H> {
         slots.publish()
     }
 
-    /// Posts `request`, if there is a free slot: whether the device wants a notification, or `None` without a slot; then
-    /// `owned` can be waited with.
+    /// Posts `request`, if there is a free slot: whether the device wants a notification, or `None` without a slot.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] if the request is longer than [`POST_MAX_BYTES`]; [`Error::Protocol`] if the device broke the rules
     /// of the used ring. It must be reset then.
-    pub(super) fn post(&self, owned: &mut Owned, request: &Request<'_>) -> Result<Option<bool>, Error> {
+    pub(super) fn post(&self, request: &Request<'_>) -> Result<Option<bool>, Error> {
         let mut slots = self.slots.lock();
         self.harvest(&mut slots).map_err(Error::Protocol)?;
-        owned.seen = self.progress.load(Ordering::Acquire);
         if !slots.has_free() {
             return Ok(None);
         }
@@ -204,7 +202,6 @@ impl<H: Hal> Queue<H> {
         if finished.is_some() {
             self.note_progress();
         }
-        owned.seen = self.progress.load(Ordering::Acquire);
         Ok(finished)
     }
 
@@ -215,7 +212,13 @@ impl<H: Hal> Queue<H> {
         Ok(())
     }
 
-    /// Whether anything came back since `owned` was looked at. A thread waits for this.
+    /// Remembers how far the queue is. A thread does this before it looks for what it needs, a free slot or a finished
+    /// request, and waits for [`Self::has_progress`] if it found neither: what comes after this call ends the wait.
+    pub(super) fn observe(&self, owned: &mut Owned) {
+        owned.seen = self.progress.load(Ordering::Acquire);
+    }
+
+    /// Whether anything came back or became free since the queue was observed.
     pub(super) fn has_progress(&self, owned: &Owned) -> bool {
         self.progress.load(Ordering::Acquire) != owned.seen
             || self.slots.try_lock().is_some_and(|slots| slots.used_waiting() != 0)

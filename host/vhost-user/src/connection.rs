@@ -1,0 +1,257 @@
+//! One connection to a daemon: the handshake, and what the transport says to the daemon afterwards.
+
+use crate::bell::Bell;
+use crate::error::ConnectError;
+use crate::event::Event;
+use crate::link::{Link, LinkState};
+use crate::memory::GuestMemory;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use vhost::vhost_user::message::VhostUserHeaderFlag;
+use vhost::vhost_user::{Frontend, VhostUserFrontend, VhostUserProtocolFeatures, VhostUserVirtioFeatures};
+use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
+use virtio_fs::virtio::RingAddresses;
+use virtio_fs::{Error, PhysAddr};
+
+/// How long a daemon may be seen before it listens: `bind` and `listen` are two steps.
+const SETTLING: Duration = Duration::from_millis(300);
+
+/// A connection after the handshake.
+///
+/// # Locking
+///
+/// `frontend` is held for the length of one exchange, which the link bounds. `kick` and `state` take no lock.
+pub(crate) struct Connection {
+    link: Link,
+    frontend: Mutex<Frontend>,
+    offered: u64,
+    can_reset: bool,
+    kicks: Vec<Event>,
+    patience: Duration,
+    bell: Arc<Bell>,
+}
+
+impl Connection {
+    /// Connects to the socket and negotiates what does not depend on the driver.
+    pub(crate) fn open(path: &Path, bell: Arc<Bell>, patience: Duration) -> Result<Self, ConnectError> {
+        let refused = |source| ConnectError::Socket { path: path.into(), source };
+        let socket = dial(path, patience).map_err(refused)?;
+        let clone = socket.try_clone().map_err(ConnectError::Resources)?;
+        let link = Link::new(clone, bell.clone()).map_err(ConnectError::Resources)?;
+        let mut frontend = Frontend::from_stream(socket, u64::from(u8::MAX));
+
+        let mut say = |message, exchange: &mut dyn FnMut(&mut Frontend) -> vhost::Result<u64>| {
+            link.within(patience, || exchange(&mut frontend)).map_err(|error| ConnectError::Handshake {
+                path: path.into(),
+                message,
+                reason: match link.cause(&error) {
+                    LinkState::Alive => error.to_string(),
+                    LinkState::TimedOut => format!("no answer within {patience:?}"),
+                    state => state.describe().into(),
+                },
+            })
+        };
+        let unsupported = |missing| Err(ConnectError::Unsupported { path: path.into(), missing });
+
+        say("SET_OWNER", &mut |frontend| frontend.set_owner().map(|()| 0))?;
+        let offered = say("GET_FEATURES", &mut |frontend| frontend.get_features())?;
+        if offered & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() == 0 {
+            return unsupported("protocol features");
+        }
+        let protocol = say("GET_PROTOCOL_FEATURES", &mut |frontend| {
+            frontend.get_protocol_features().map(|features| features.bits())
+        })?;
+        let protocol = VhostUserProtocolFeatures::from_bits_truncate(protocol);
+        // A queue is only known to be stopped, and memory to be known, when the daemon says so.
+        if !protocol.contains(VhostUserProtocolFeatures::REPLY_ACK) {
+            return unsupported("acknowledged messages (REPLY_ACK)");
+        }
+        // One queue for high priority and one for requests are the least.
+        if !protocol.contains(VhostUserProtocolFeatures::MQ) {
+            return unsupported("several queues (MQ)");
+        }
+        // CONFIG is not taken even if offered: as with QEMU, the configuration space is the front end's.
+        let accepted = protocol
+            & (VhostUserProtocolFeatures::REPLY_ACK
+                | VhostUserProtocolFeatures::MQ
+                | VhostUserProtocolFeatures::RESET_DEVICE);
+        say("SET_PROTOCOL_FEATURES", &mut |frontend| {
+            frontend.set_protocol_features(accepted)?;
+            frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
+            Ok(0)
+        })?;
+        let queues = say("GET_QUEUE_NUM", &mut |frontend| frontend.get_queue_num())?;
+        if queues < 2 {
+            return unsupported("a request queue beside the high-priority queue");
+        }
+        let kicks = (0..queues).map(|_| Event::new()).collect::<io::Result<_>>().map_err(ConnectError::Resources)?;
+        Ok(Self {
+            link,
+            frontend: Mutex::new(frontend),
+            offered,
+            can_reset: accepted.contains(VhostUserProtocolFeatures::RESET_DEVICE),
+            kicks,
+            patience,
+            bell,
+        })
+    }
+
+    pub(crate) fn state(&self) -> LinkState {
+        self.link.state()
+    }
+
+    /// Whether messages can still be exchanged.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state(), LinkState::Alive | LinkState::QueueError)
+    }
+
+    /// The virtio features the daemon offers, without those that belong to vhost-user itself.
+    pub(crate) fn features(&self) -> u64 {
+        self.offered & !VhostUserVirtioFeatures::all().bits()
+    }
+
+    pub(crate) fn queues(&self) -> u16 {
+        self.kicks.len() as u16
+    }
+
+    /// Rings the doorbell of a queue.
+    pub(crate) fn kick(&self, queue: u16) {
+        if let Some(kick) = self.kicks.get(usize::from(queue)) {
+            kick.signal();
+        }
+    }
+
+    /// Whether the daemon has not yet looked at the doorbell of a queue.
+    pub(crate) fn kick_pending(&self, queue: u16) -> bool {
+        self.kicks.get(usize::from(queue)).is_some_and(Event::is_signalled)
+    }
+
+    pub(crate) fn close(&self) {
+        self.link.close();
+    }
+
+    /// Whether the daemon's process ended, or does so within `patience`.
+    pub(crate) fn peer_ended(&self, patience: Duration) -> bool {
+        self.link.peer_ended(patience)
+    }
+
+    /// Tells the daemon the features and the memory.
+    pub(crate) fn set_features_and_memory(&self, features: u64, memory: &GuestMemory) -> Result<(), Error> {
+        let features = features | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
+        self.say("SET_FEATURES", |frontend| frontend.set_features(features))?;
+        let region = VhostUserMemoryRegionInfo {
+            guest_phys_addr: memory.first_address(),
+            memory_size: memory.length_bytes() as u64,
+            userspace_addr: memory.first_pointer().addr().get() as u64,
+            mmap_offset: 0,
+            mmap_handle: memory.descriptor().as_raw_fd(),
+        };
+        self.say("SET_MEM_TABLE", |frontend| frontend.set_mem_table(&[region]).map(drop))
+    }
+
+    /// Gives the daemon a queue and lets it start.
+    pub(crate) fn start_queue(
+        &self,
+        queue: u16,
+        size: u16,
+        rings: RingAddresses,
+        memory: &GuestMemory,
+    ) -> Result<(), Error> {
+        let index = usize::from(queue);
+        let kick = self.kicks.get(index).ok_or(Error::Protocol("no such queue"))?;
+        self.say("SET_VRING_NUM", |frontend| frontend.set_vring_num(index, size))?;
+        self.place_queue(queue, size, rings, memory)?;
+        self.say("SET_VRING_BASE", |frontend| frontend.set_vring_base(index, 0))?;
+        self.say("SET_VRING_ERR", |frontend| frontend.set_vring_err(index, self.link.queue_error().for_vhost()))?;
+        self.say("SET_VRING_CALL", |frontend| frontend.set_vring_call(index, self.bell.event().for_vhost()))?;
+        self.say("SET_VRING_KICK", |frontend| frontend.set_vring_kick(index, kick.for_vhost()))?;
+        self.say("SET_VRING_ENABLE", |frontend| frontend.set_vring_enable(index, true))
+    }
+
+    /// Tells the daemon where a queue lies.
+    pub(crate) fn place_queue(
+        &self,
+        queue: u16,
+        size: u16,
+        rings: RingAddresses,
+        memory: &GuestMemory,
+    ) -> Result<(), Error> {
+        // vhost-user wants the front end's virtual addresses here, and guest physical ones in the rings.
+        let user = |address: PhysAddr| {
+            let pointer = memory.pointer(address, 1).ok_or(Error::Protocol("a ring outside guest memory"))?;
+            Ok::<_, Error>(pointer.addr().get() as u64)
+        };
+        let place = VringConfigData {
+            queue_max_size: size,
+            queue_size: size,
+            flags: 0,
+            desc_table_addr: user(rings.descriptors)?,
+            used_ring_addr: user(rings.used)?,
+            avail_ring_addr: user(rings.available)?,
+            log_addr: None,
+        };
+        self.say("SET_VRING_ADDR", |frontend| frontend.set_vring_addr(queue.into(), &place))
+    }
+
+    /// Stops a queue: afterwards the daemon takes no more buffers from it. Returns how many it took since the start,
+    /// modulo 2^16.
+    pub(crate) fn stop_queue(&self, queue: u16) -> Result<u16, Error> {
+        let taken = self.say("GET_VRING_BASE", |frontend| frontend.get_vring_base(queue.into()))?;
+        Ok(taken as u16)
+    }
+
+    /// Resets the daemon's device, if it offers that.
+    pub(crate) fn reset_device(&self) -> Result<(), Error> {
+        if !self.can_reset {
+            return Ok(());
+        }
+        self.say("RESET_DEVICE", |frontend| frontend.reset_device())
+    }
+
+    fn say<T>(
+        &self,
+        message: &'static str,
+        exchange: impl FnOnce(&mut Frontend) -> vhost::Result<T>,
+    ) -> Result<T, Error> {
+        let mut frontend = self.frontend.lock().unwrap_or_else(PoisonError::into_inner);
+        self.link.within(self.patience, || exchange(&mut frontend)).map_err(|error| {
+            log::error!("{message}: {error}");
+            match self.link.cause(&error) {
+                LinkState::Alive => Error::Protocol("the vhost-user daemon refused a message"),
+                state => Error::Device(state.describe()),
+            }
+        })
+    }
+}
+
+/// Connects to a socket, with a bound: a daemon that was stopped does not accept, and a full backlog blocks.
+fn dial(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let start = Instant::now();
+    let address = SocketAddrUnix::new(path)?;
+    loop {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let error = match rustix::net::connect(&socket, &address) {
+            Ok(()) => {
+                let socket = UnixStream::from(socket);
+                socket.set_nonblocking(false)?;
+                return Ok(socket);
+            }
+            Err(error) => error,
+        };
+        let again = match error {
+            rustix::io::Errno::CONNREFUSED => start.elapsed() < SETTLING.min(patience),
+            rustix::io::Errno::AGAIN | rustix::io::Errno::INTR => start.elapsed() < patience,
+            _ => false,
+        };
+        if !again {
+            return Err(error.into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,56 @@
+//! `Platform` on Linux.
+
+use crate::bell::Bell;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::sync::Arc;
+use std::time::Duration;
+use virtio_fs::{Instant, Platform, Timestamp};
+
+/// The clock, and the place where threads wait for the daemon of one [`VhostUserTransport`](crate::VhostUserTransport).
+///
+/// # Locking
+///
+/// [`wait_until`](Platform::wait_until) may be called by any number of threads at once; it holds no lock while it asks
+/// `ready` and while it sleeps.
+pub struct NativePlatform {
+    bell: Arc<Bell>,
+}
+
+impl NativePlatform {
+    pub(crate) fn new(bell: Arc<Bell>) -> Self {
+        Self { bell }
+    }
+}
+
+impl Platform for NativePlatform {
+    /// CLOCK_MONOTONIC.
+    fn now(&self) -> Instant {
+        Instant(since_origin(clock_gettime(ClockId::Monotonic)))
+    }
+
+    /// CLOCK_REALTIME.
+    fn wall_clock(&self) -> Timestamp {
+        let time = clock_gettime(ClockId::Realtime);
+        Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec as u32 }
+    }
+
+    /// Spins for some 40 us, by no more threads than leave a processor to the daemon, and then sleeps. A completion, or
+    /// the daemon's end, wakes all sleeping threads.
+    fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool {
+        let patience = deadline - self.now();
+        // A deadline beyond what the standard library's clock can hold is as good as the end of the world.
+        let end = std::time::Instant::now()
+            .checked_add(patience)
+            .unwrap_or_else(|| std::time::Instant::now() + Duration::from_secs(1 << 32));
+        self.bell.wait_until(end, ready)
+    }
+
+    fn cpu(&self) -> usize {
+        rustix::thread::sched_getcpu()
+    }
+}
+
+/// The monotonic clock is never negative.
+fn since_origin(time: Timespec) -> Duration {
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec as u32)
+}
