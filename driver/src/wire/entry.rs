@@ -26,8 +26,6 @@ pub(crate) struct RawEntry {
 }
 
 impl RawEntry {
-    pub(crate) const BYTES: usize = size_of::<Self>();
-
     /// The inode, or `None` if the name does not exist (nodeid 0).
     pub(crate) fn decode(&self) -> Result<Option<Entry>, Error> {
         match NodeId(self.nodeid) {

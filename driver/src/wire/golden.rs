@@ -20,7 +20,8 @@ pub(super) fn request<O: Operation>(opcode: u8, operation: &O) -> Vec<u8> {
 
 /// The meaning of the body of a reply.
 pub(super) fn reply<O: Operation>(body: &[u8]) -> Result<O::Reply, Error> {
-    O::decode(O::Body::read_from_bytes(body).ok().expect("the body has another length"))
+    let Ok(body) = O::Body::read_from_bytes(body) else { panic!("the body has another length than {}", body.len()) };
+    O::decode(body)
 }
 
 /// `bytes` with other ones at `at`.
