@@ -31,4 +31,7 @@ pub use fake_server::{FakeServer, Fault, ServerOptions};
 pub use xorshift::XorShift;
 
 #[cfg(test)]
+pub(crate) use fake_channel::request_bytes;
+
+#[cfg(test)]
 mod tests;

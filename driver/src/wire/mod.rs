@@ -8,6 +8,8 @@
 mod attr;
 mod dirent;
 mod entry;
+#[cfg(test)]
+mod golden;
 mod header;
 mod ids;
 mod name;

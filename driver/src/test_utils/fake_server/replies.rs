@@ -107,7 +107,7 @@ pub(super) fn entry(nodeid: u64, attr: &Attr, entry_ttl: Duration, attr_ttl: Dur
 
 /// `fuse_entry_out` of a name that does not exist: all zero but for how long that may be believed.
 pub(super) fn negative_entry(ttl: Duration) -> Vec<u8> {
-    Bytes::default().zeros(16).u64(ttl.as_secs()).u64(0).u32(ttl.subsec_nanos()).zeros(size_of::<RawEntry>() - 36).0
+    Bytes::default().zeros(16).u64(ttl.as_secs()).u64(0).u32(ttl.subsec_nanos()).zeros(ENTRY_BYTES - 36).0
 }
 
 /// `fuse_attr_out`.
