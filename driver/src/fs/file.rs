@@ -83,12 +83,17 @@ impl File {
     /// Reads the whole file: as many bytes as its size says, or up to its end if its size says 0, as for the files of `/proc`.
     pub(super) fn read_all(&self) -> Result<Vec<u8>, Error> {
         let size = usize::try_from(self.metadata()?.len()).map_err(|_| Error::NoMemory)?;
-        let step = if size == 0 { UNKNOWN_SIZE_STEP_BYTES } else { size };
         let mut content = Vec::new();
         loop {
             let filled = content.len();
-            content.try_reserve_exact(step).map_err(|_| Error::NoMemory)?;
-            content.resize(filled + step, 0);
+            if size == 0 {
+                // Room grows by doubling, so that a long file is not moved at each step.
+                content.try_reserve(UNKNOWN_SIZE_STEP_BYTES).map_err(|_| Error::NoMemory)?;
+                content.resize(filled + UNKNOWN_SIZE_STEP_BYTES, 0);
+            } else {
+                content.try_reserve_exact(size - filled).map_err(|_| Error::NoMemory)?;
+                content.resize(size, 0);
+            }
             let bytes = self.read_at(filled as u64, &mut content[filled..])?;
             content.truncate(filled + bytes);
             // A short read before the size is the end of a file that shrank, or an error that comes up when asked again.

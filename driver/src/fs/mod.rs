@@ -10,3 +10,6 @@ pub use file::{File, SeekFrom};
 pub use metadata::Metadata;
 pub use mount::{MountOptions, VirtioFs};
 pub use read_dir::{DirEntry, ReadDir};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use spin::Mutex;
 
 /// The most inodes of one BATCH_FORGET.
-const BATCH: usize =
+pub(super) const BATCH: usize =
     (POST_MAX_BYTES - InHeader::BYTES - size_of::<<BatchForget as Operation>::Args>()) / size_of::<ForgetOne>();
 
 /// Inodes of which lookups are to be taken back.

@@ -9,7 +9,7 @@ pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
 pub use negotiate::Negotiated;
 
 use self::forget::ForgetQueue;
-use crate::wire::{BatchForget, Destroy, Forget, ForgetOne, InHeader, NodeId, Operation, Unique};
+use crate::wire::{BatchForget, Destroy, Forget, ForgetOne, InHeader, InitFlags, NodeId, Operation, Unique};
 use crate::{Errno, Error};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -43,7 +43,7 @@ pub(crate) struct Session {
     ended: AtomicBool,
 }
 
-/// An operation that a server may lack; when it said so once (ENOSYS), it is not asked again.
+/// An operation that a server may lack: by what was negotiated, or because it said so once (ENOSYS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Optional {
     Open,
@@ -60,7 +60,7 @@ impl Session {
     /// [`Error::Protocol`] if the server is older than FUSE 7.31 or breaks the protocol; [`Error::Refused`] if it refuses.
     pub(crate) fn open(channel: Box<dyn Channel>, credentials: Credentials) -> Result<Self, Error> {
         let negotiated = Negotiated::open(&*channel, Unique(FIRST_UNIQUE))?;
-        Ok(Self {
+        let session = Self {
             channel,
             negotiated,
             credentials,
@@ -68,7 +68,15 @@ impl Session {
             forgets: ForgetQueue::new(),
             absent: AtomicU32::new(0),
             ended: AtomicBool::new(false),
-        })
+        };
+        // What was not negotiated is not asked for.
+        if !negotiated.flags.contains(InitFlags::DO_READDIRPLUS) {
+            session.note_absent(Optional::Readdirplus);
+        }
+        if negotiated.minor < STATX_SINCE_MINOR {
+            session.note_absent(Optional::Statx);
+        }
+        Ok(session)
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
@@ -199,3 +207,8 @@ impl Drop for Session {
 const FIRST_UNIQUE: u64 = 2;
 /// Requests have even numbers: the odd ones name a request's INTERRUPT (`FUSE_INT_REQ_BIT`).
 const UNIQUE_STEP: u64 = 2;
+/// The first minor version that has FUSE_STATX.
+const STATX_SINCE_MINOR: u32 = 39;
+
+#[cfg(test)]
+mod tests;

@@ -37,9 +37,13 @@ impl Negotiated {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if the server is too old or its reply makes no sense; [`Error::Refused`] if it does not want us.
+    /// [`Error::Protocol`] if the server is too old or its reply makes no sense; [`Error::Refused`] if it does not want us;
+    /// [`Error::Device`] if the channel carries less than a page at a time.
     pub(super) fn open(channel: &dyn Channel, unique: Unique) -> Result<Self, Error> {
         let channel_bytes = channel.limits().max_data_bytes;
+        if channel_bytes < PAGE_BYTES {
+            return Err(Error::Device("a request carries less than 4 KiB of data"));
+        }
         let init = Init { flags: SUPPORTED, max_readahead_bytes: u32::try_from(channel_bytes).unwrap_or(u32::MAX) };
         let mut data = [0; Init::REPLY_ROOM_BYTES];
         let header = InHeader::new(Init::OPCODE, NodeId(0), unique);

@@ -27,13 +27,16 @@ use zerocopy::FromBytes;
 /// assert!(channel.server().lock().violations().is_empty());
 /// ```
 ///
+/// Clones are the same channel: keep one to ask it after the driver took the other.
+///
 /// # Locking
 ///
 /// The server is locked while it serves a request, and not while the driver's callbacks run. Do not hold its lock
 /// during a call of the driver, nor lock it twice in one statement: a spin lock waits for ever.
+#[derive(Clone)]
 pub struct FakeChannel {
     server: Arc<Mutex<FakeServer>>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 /// In which order requests that are in flight together are answered.
@@ -77,7 +80,7 @@ impl FakeChannel {
             is_reset: false,
             most_in_flight: 0,
         };
-        Self { server: Arc::new(Mutex::new(server)), state: Mutex::new(state) }
+        Self { server: Arc::new(Mutex::new(server)), state: Arc::new(Mutex::new(state)) }
     }
 
     /// The server; keep it to ask it after the channel was given away.
@@ -161,6 +164,12 @@ impl FakeChannel {
             self.reset();
         }
         done(place, result.map(|data_bytes| Reply { body, data_bytes }));
+    }
+}
+
+impl From<FakeServer> for FakeChannel {
+    fn from(server: FakeServer) -> Self {
+        Self::new(server)
     }
 }
 

@@ -5,6 +5,7 @@
 //!   can be told to answer wrongly.
 //! - [`FakeChannel`] carries requests to it without a device: a unit test of the session and of what is above it needs
 //!   no virtqueue.
+//! - [`mount`] mounts it, for unit tests of what a kernel builds on the driver.
 //! - [`FakePlatform`] is a kernel whose clock only moves when somebody looks at it, so that no test waits.
 //!
 //! ```
@@ -22,12 +23,18 @@
 mod fake_channel;
 mod fake_platform;
 mod fake_server;
+mod mount;
+#[cfg(test)]
+mod mounted;
 pub mod opcode;
 mod xorshift;
 
 pub use fake_channel::{Completion, FakeChannel};
 pub use fake_platform::FakePlatform;
-pub use fake_server::{FakeServer, Fault, ServerOptions};
+pub use fake_server::{FakeServer, Fault, Leftovers, ServerOptions};
+pub use mount::mount;
+#[cfg(test)]
+pub(crate) use mounted::{Mounted, assert_ended_well};
 pub use xorshift::XorShift;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::Node;
 use super::node::zeroed;
 use crate::session::Optional;
-use crate::wire::{Attr, DirentReader, FileHandle, FileType, InitFlags, Opendir, Readdir, Readdirplus, Releasedir};
+use crate::wire::{Attr, DirentReader, FileHandle, FileType, Opendir, Readdir, Readdirplus, Releasedir};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
 use core::fmt;
@@ -110,8 +110,7 @@ impl Dir {
         let (nodeid, cookie) = (self.node.nodeid(), self.cookie);
         let fh = self.fh.unwrap_or(FileHandle(0));
         let size_bytes = self.reply.len() as u32;
-        let knows_plus = session.negotiated().flags.contains(InitFlags::DO_READDIRPLUS);
-        if knows_plus && !session.lacks(Optional::Readdirplus) {
+        if !session.lacks(Optional::Readdirplus) {
             let readdirplus = Readdirplus { fh, cookie, size_bytes };
             match session.call_with_data(nodeid, &readdirplus, &mut self.reply) {
                 Ok(((), bytes)) => {

@@ -8,3 +8,6 @@ mod node;
 pub use dir::{Dir, DirEntry};
 pub use file::OpenFile;
 pub use node::Node;
+
+#[cfg(test)]
+mod tests;

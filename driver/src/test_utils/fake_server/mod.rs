@@ -101,6 +101,16 @@ pub struct FakeServer {
     faults: Faults,
     opcodes: Vec<u32>,
     violations: Vec<String>,
+    left_at_destroy: Vec<Leftovers>,
+}
+
+/// What the driver held when it sent DESTROY, which a server then has to clear up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Nodeids with lookups that were not forgotten.
+    pub known_nodes: usize,
+    /// Files and directories that were not closed.
+    pub open_handles: usize,
 }
 
 impl FakeServer {
@@ -113,6 +123,7 @@ impl FakeServer {
             faults: Faults::default(),
             opcodes: Vec::new(),
             violations: Vec::new(),
+            left_at_destroy: Vec::new(),
         }
     }
 
@@ -219,6 +230,11 @@ impl FakeServer {
     /// How many files and directories the driver has open.
     pub fn open_handles(&self) -> usize {
         self.session.open_handles()
+    }
+
+    /// What was left at each DESTROY so far. After it there is nothing to see: it clears everything.
+    pub fn left_at_destroy(&self) -> &[Leftovers] {
+        &self.left_at_destroy
     }
 
     /// Notes that the driver did what it must not do.

@@ -1,7 +1,7 @@
 //! What the fake server does for each request.
 
 use super::request::{Args, Failure, violation};
-use super::{FakeServer, replies};
+use super::{FakeServer, Leftovers, replies};
 use crate::Errno;
 use crate::test_utils::opcode;
 use crate::wire::{FileType, InHeader, InitFlags, InitReply};
@@ -109,6 +109,8 @@ impl FakeServer {
 
     fn destroy(&mut self, args: &mut Args<'_>) -> Answer {
         args.end()?;
+        let left = Leftovers { known_nodes: self.known_nodes(), open_handles: self.open_handles() };
+        self.left_at_destroy.push(left);
         self.session.destroy();
         Ok(Vec::new())
     }

@@ -1,0 +1,72 @@
+//! The session over the fake server.
+
+mod forget;
+mod negotiate;
+mod read;
+
+use super::{Channel, Limits, Reply, Request};
+use crate::test_utils::{FakeChannel, Mounted, opcode};
+use crate::{Error, MountOptions, VirtioFs};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use spin::Mutex;
+
+/// A channel that keeps the bytes of the requests it carries.
+struct Recorder {
+    channel: FakeChannel,
+    requests: Requests,
+}
+
+type Requests = Arc<Mutex<Vec<Vec<u8>>>>;
+
+impl Channel for Recorder {
+    fn limits(&self) -> Limits {
+        self.channel.limits()
+    }
+
+    fn exchange<'a>(
+        &self,
+        requests: &mut dyn Iterator<Item = Request<'a>>,
+        done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
+    ) {
+        let mut requests = requests.inspect(|request| self.requests.lock().push(bytes(request)));
+        self.channel.exchange(&mut requests, done);
+    }
+
+    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+        self.requests.lock().push(bytes(request));
+        self.channel.post(request)
+    }
+
+    fn shut_down(&self) {
+        self.channel.shut_down();
+    }
+}
+
+fn bytes(request: &Request<'_>) -> Vec<u8> {
+    request.head().flatten().chain(request.payload()).copied().collect()
+}
+
+/// Mounts what is behind `channel`, and keeps the bytes of all requests.
+fn record(channel: FakeChannel, options: &MountOptions) -> (Mounted, Requests) {
+    let requests = Requests::default();
+    let recorder = Recorder { channel: channel.clone(), requests: requests.clone() };
+    let fs = VirtioFs::mount_channel(Box::new(recorder), options).unwrap();
+    (Mounted { fs, channel }, requests)
+}
+
+/// The number at byte `at` of a request.
+fn u32_at(request: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(request[at..at + 4].try_into().unwrap())
+}
+
+/// The number at byte `at` of a request.
+fn u64_at(request: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(request[at..at + 8].try_into().unwrap())
+}
+
+/// The requests of one kind.
+fn of_kind(requests: &Requests, opcode: u32) -> Vec<Vec<u8>> {
+    requests.lock().iter().filter(|request| u32_at(request, 4) == opcode).cloned().collect()
+}

@@ -1,0 +1,70 @@
+//! What every test of the layers above the channel starts and ends with.
+
+use super::{FakeChannel, FakeServer, Leftovers, mount, opcode};
+use crate::session::Session;
+use crate::{Error, MountOptions, VirtioFs};
+use alloc::vec::Vec;
+
+/// A mounted fake server, and the way to look at it from outside.
+pub(crate) struct Mounted {
+    pub(crate) fs: VirtioFs,
+    pub(crate) channel: FakeChannel,
+}
+
+impl Mounted {
+    /// Mounts a server after `build` made its tree.
+    pub(crate) fn new(build: impl FnOnce(&mut FakeServer)) -> Self {
+        Self::try_new(build).unwrap()
+    }
+
+    pub(crate) fn try_new(build: impl FnOnce(&mut FakeServer)) -> Result<Self, Error> {
+        let mut server = FakeServer::new();
+        build(&mut server);
+        Self::over(FakeChannel::new(server))
+    }
+
+    /// Mounts what is behind `channel`.
+    pub(crate) fn over(channel: FakeChannel) -> Result<Self, Error> {
+        let fs = mount(channel.clone(), &MountOptions::default())?;
+        Ok(Self { fs, channel })
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.fs.root().session()
+    }
+
+    /// Looks at the server, or changes it.
+    pub(crate) fn server<R>(&self, look: impl FnOnce(&mut FakeServer) -> R) -> R {
+        look(&mut self.channel.server().lock())
+    }
+
+    /// How many requests of a kind came so far.
+    pub(crate) fn count(&self, opcode: u32) -> usize {
+        self.server(|server| server.count(opcode))
+    }
+
+    /// The opcodes of the requests that `action` sends.
+    pub(crate) fn sent_by<R>(&self, action: impl FnOnce() -> R) -> (R, Vec<u32>) {
+        let before = self.server(|server| server.opcodes().len());
+        let result = action();
+        (result, self.server(|server| server.opcodes()[before..].to_vec()))
+    }
+
+    /// Unmounts, and asserts that the driver kept the books: see [`assert_ended_well`].
+    pub(crate) fn unmount(self) {
+        self.fs.unmount().unwrap();
+        assert_ended_well(&self.channel);
+    }
+}
+
+/// Asserts that the session was ended once, with every inode forgotten and every handle closed before, and that no
+/// request broke a rule.
+pub(crate) fn assert_ended_well(channel: &FakeChannel) {
+    let server = channel.server();
+    let server = server.lock();
+    assert_eq!(server.violations(), [""; 0]);
+    assert_eq!(server.left_at_destroy(), [Leftovers::default()], "{:?}", server.opcodes());
+    assert_eq!(server.opcodes().last(), Some(&opcode::DESTROY));
+    assert_eq!(server.opcodes().first(), Some(&opcode::INIT));
+    assert!(channel.is_reset());
+}
