@@ -37,7 +37,8 @@ impl Negotiated {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if the server is too old or its reply makes no sense; [`Error::Refused`] if it does not want us.
+    /// [`Error::Protocol`] if the server is too old or its reply makes no sense; [`Error::Refused`] if it does not want
+    /// us.
     pub(super) fn open(channel: &dyn Channel, unique: Unique) -> Result<Self, Error> {
         let channel_bytes = channel.limits().max_data_bytes;
         let init = Init { flags: SUPPORTED, max_readahead_bytes: u32::try_from(channel_bytes).unwrap_or(u32::MAX) };
