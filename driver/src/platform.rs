@@ -3,7 +3,7 @@
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-pub use virtio_drivers::transport::pci::bus::DeviceFunction;
+pub use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 pub use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
 /// A point on the kernel's monotonic clock: the time since an origin of the kernel's choice.
