@@ -230,8 +230,8 @@ fn threads_share_a_queue() {
     });
 }
 
-/// Lets the device commit `fault`: the request fails or, if the fault harms a later one, that one does; then the device is given
-/// up, and everything that was shared is back.
+/// Lets the device commit `fault`: the request fails or, if the fault harms a later one, that one does; then the device
+/// is given up, and everything that was shared is back.
 fn survives<const TEST: usize>(fault: Fault) {
     let before = PagedHal::<TEST>::alive();
     let (fake, device) = device::<PagedHal<TEST>>(Build::default());

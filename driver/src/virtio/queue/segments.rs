@@ -53,8 +53,8 @@ impl<H: Hal> Segments<H> {
         &self.list
     }
 
-    /// Shares `buffer` with the device, page by page; pages that turn out to be neighbours for the device too become one
-    /// segment. Says whether there was room for all; if not, the caller must [`unshare`](Self::unshare).
+    /// Shares `buffer` with the device, page by page; pages that turn out to be neighbours for the device too become
+    /// one segment. Says whether there was room for all; if not, the caller must [`unshare`](Self::unshare).
     ///
     /// # Safety
     ///

@@ -22,8 +22,8 @@ pub(super) struct Layout {
     pub(super) slots: u16,
     /// Descriptors of the longest chain.
     pub(super) chain: u16,
-    /// Chains of more than one descriptor lie in an indirect table of their slot. If not, each slot has descriptors of the ring to
-    /// itself.
+    /// Chains of more than one descriptor lie in an indirect table of their slot. If not, each slot has descriptors of
+    /// the ring to itself.
     pub(super) indirect: bool,
     /// Room for a request's header, arguments and names (and, if posted, its payload), in bytes.
     pub(super) request_bytes: usize,
@@ -150,8 +150,8 @@ impl<H: Hal> Slots<H> {
         self.ring.used_waiting()
     }
 
-    /// Makes `request`, its owner's number `place`, available to the device and gives the number of its slot. There must be a
-    /// free one.
+    /// Makes `request`, its owner's number `place`, available to the device and gives the number of its slot. There
+    /// must be a free one.
     ///
     /// # Errors
     ///
@@ -226,8 +226,8 @@ impl<H: Hal> Slots<H> {
         Ok(bytes)
     }
 
-    /// Writes the slot's chain: request head, readable segments, reply head, writable segments (VIRTIO 1.3 §2.7.4.2 wants
-    /// the writable part last), and makes it available.
+    /// Writes the slot's chain: request head, readable segments, reply head, writable segments (VIRTIO 1.3 §2.7.4.2
+    /// wants the writable part last), and makes it available.
     fn write_chain(&mut self, index: usize, head_bytes: usize, reply_bytes: usize) {
         let layout = self.layout;
         let base = index * layout.slot_bytes();

@@ -155,7 +155,8 @@ impl InitReply {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if the server speaks another major version or one that is too old, or if the reply is cut short.
+    /// [`Error::Protocol`] if the server speaks another major version or one that is too old, or if the reply is cut
+    /// short.
     pub(crate) fn decode(data: &[u8]) -> Result<Self, Error> {
         let version = data.first_chunk::<8>().ok_or(Error::Protocol("the INIT reply is cut short"))?;
         let (major, minor) = version.split_at(4);
