@@ -14,7 +14,7 @@ use std::boxed::Box;
 use std::string::ToString;
 use std::sync::Arc;
 use std::vec::Vec;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// The byte at `offset` of every file.
 fn byte_at(offset: u64) -> u8 {
@@ -45,12 +45,16 @@ fn answer(request: &[u8], room: usize) -> Option<Vec<u8>> {
             body[16 + 60..16 + 64].copy_from_slice(&0o100_644_u32.to_ne_bytes());
             reply(header.unique, 0, &body)
         }
-        Opcode(26) => {
-            let mut body = [0_u8; 64];
-            body[0] = 7;
-            body[4] = 38;
-            body[20..24].copy_from_slice(&(1_u32 << 20).to_ne_bytes());
-            reply(header.unique, 0, &body)
+        Init::OPCODE => {
+            let init = InitReply {
+                major: 7,
+                minor: 38,
+                flags: InitFlags::MAX_PAGES.bits() as u32,
+                max_write: 1 << 20,
+                max_pages: 256,
+                ..InitReply::new_zeroed()
+            };
+            reply(header.unique, 0, init.as_bytes())
         }
         _ => reply(header.unique, -38, &[]),
     })
