@@ -5,7 +5,8 @@ use super::{Device, DeviceOptions};
 use crate::session::{Channel, Credentials, Request, Session};
 use crate::virtio::DeviceStatus;
 use crate::wire::{
-    BatchForget, FileHandle, Forget, Getattr, InHeader, NodeId, Opcode, Operation, OutHeader, Read, Unique,
+    BatchForget, FileHandle, Forget, Getattr, InHeader, Init, InitFlags, InitReply, NodeId, Opcode, Operation,
+    OutHeader, Read, Unique,
 };
 use crate::{Errno, Error, Platform};
 use core::cell::Cell;

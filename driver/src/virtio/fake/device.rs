@@ -7,6 +7,7 @@ use super::{DeviceMemory, allocations};
 use crate::{Error, Instant, Platform, Timestamp};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
+use core::sync::atomic::{Ordering, fence};
 use core::time::Duration;
 use std::boxed::Box;
 use std::collections::VecDeque;
@@ -201,16 +202,23 @@ impl<M: DeviceMemory> FakeDevice<M> {
             assert_eq!(state.status, DeviceStatus::empty(), "a doorbell rang of a queue that is not enabled");
             return;
         };
-        let available: u16 = Self::read(rings.available + 2);
-        while queue.taken != available {
-            let entry = PhysAddr::from(queue.taken % queue.size);
-            queue.held.push_back(Self::read(rings.available + 4 + 2 * entry));
-            queue.taken = queue.taken.wrapping_add(1);
-            queue.total += 1;
-        }
-        if event_index {
-            // "Ring when the index passes what I have seen."
-            Self::write(rings.used + 4 + 8 * PhysAddr::from(queue.size), queue.taken);
+        loop {
+            let available: u16 = Self::read(rings.available + 2);
+            if queue.taken == available {
+                break;
+            }
+            while queue.taken != available {
+                let entry = PhysAddr::from(queue.taken % queue.size);
+                queue.held.push_back(Self::read(rings.available + 4 + 2 * entry));
+                queue.taken = queue.taken.wrapping_add(1);
+                queue.total += 1;
+            }
+            if event_index {
+                // "Ring when the index passes what I have seen." Then look again: another thread may have moved the index
+                // just before it could read this wish.
+                Self::write(rings.used + 4 + 8 * PhysAddr::from(queue.size), queue.taken);
+                fence(Ordering::SeqCst);
+            }
         }
     }
 
