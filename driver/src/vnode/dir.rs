@@ -113,14 +113,18 @@ impl Dir {
         if !session.lacks(Optional::Readdirplus) {
             let readdirplus = Readdirplus { fh, cookie, size_bytes };
             match session.call_with_data(nodeid, &readdirplus, &mut self.reply) {
-                Ok(((), bytes)) => return Ok(self.start_reading(true, bytes)),
+                Ok(((), bytes)) => {
+                    self.start_reading(true, bytes);
+                    return Ok(());
+                }
                 Err(Error::Refused(Errno::ENOSYS)) => session.note_absent(Optional::Readdirplus),
                 Err(error) => return Err(error),
             }
         }
         let readdir = Readdir { fh, cookie, size_bytes };
         let ((), bytes) = session.call_with_data(nodeid, &readdir, &mut self.reply)?;
-        Ok(self.start_reading(false, bytes))
+        self.start_reading(false, bytes);
+        Ok(())
     }
 
     fn start_reading(&mut self, plus: bool, bytes: usize) {
