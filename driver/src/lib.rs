@@ -1,4 +1,70 @@
-//! The guest half of virtio-fs.
+//! The guest half of virtio-fs: a directory of the host, shared into a virtual machine, as a file system for Rust
+//! kernels. `no_std` with `alloc`.
+//!
+//! # Example
+//!
+//! The kernel gives DMA memory ([`Hal`]), PCI configuration space ([`ConfigurationAccess`]) and a clock ([`Platform`]);
+//! the names are then those of `std::fs`.
+//!
+//! ```no_run
+//! extern crate alloc;
+//!
+//! use alloc::sync::Arc;
+//! use virtio_fs::virtio::pci;
+//! use virtio_fs::{ConfigurationAccess, Error, Hal, MountOptions, Platform, VirtioFs};
+//!
+//! fn show<H: Hal + 'static, C: ConfigurationAccess>(
+//!     access: &mut C,
+//!     platform: Arc<dyn Platform>,
+//! ) -> Result<(), Error> {
+//!     // The device that offers the directory named "share"; then its virtqueues and a FUSE session.
+//!     let device = pci::find::<H>(access, "share")?;
+//!     let fs = VirtioFs::mount::<H>(device, platform, &MountOptions::default())?;
+//!
+//!     for entry in fs.read_dir("/")? {
+//!         let entry = entry?;
+//!         log::info!("{:>10} {}", entry.metadata()?.len(), entry.file_name().escape_ascii());
+//!     }
+//!     log::info!("{}", fs.read_to_string("hello.txt")?);
+//!
+//!     fs.unmount()
+//! }
+//! ```
+//!
+//! # A tour, from the top
+//!
+//! Each layer uses those below it and knows nothing of those above.
+//!
+//! 1. [`fs`]: [`VirtioFs`], files and listings with the names of `std::fs`; paths, symbolic links, `..`. For programs.
+//! 2. [`vnode`]: inodes ([`vnode::Node`]), open files, directory cursors; names are single components. For a kernel
+//!    that has a virtual file system of its own.
+//! 3. `session`: FUSE_INIT and what it settles ([`Negotiated`]), large reads in several requests, FORGETs in batches,
+//!    the check of every reply's header and length. It talks to a `Channel`: the device, or the fake of the tests.
+//! 4. `wire`: FUSE messages as typed values, one file for each operation. Bytes in, values out; no I/O, no clock, no
+//!    lock.
+//! 5. [`virtio`]: finds devices ([`virtio::pci::find`]), initialises them, keeps requests in flight in their
+//!    virtqueues. The only layer with `unsafe`.
+//! 6. [`Platform`] and [`Hal`]: what the kernel gives.
+//!
+//! [`Error`] says whose fault a failure is, and has an [`Errno`] for callers that expect POSIX.
+//!
+//! # What to know
+//!
+//! - The driver reads. Operations that change files, caches, DAX and interrupts do not exist yet: every call asks the
+//!   server, and waiting is polling unless the [`Platform`] knows better.
+//! - All types may be shared by threads. Calls wait for the server in [`Platform::wait_until`] and hold no lock
+//!   meanwhile.
+//! - The device and the server are not trusted: what they send wrong ends in an [`Error`].
+//! - Buffers go to the device as they are, page by page; request and reply heads have memory of their own. The layers
+//!   `virtio` and `session` allocate nothing for a request once the device is set up.
+//! - A device that does not answer within [`DeviceOptions::request_timeout`](virtio::DeviceOptions::request_timeout) is
+//!   reset. All calls fail from then on; mount again.
+//! - FORGETs are collected. A kernel that keeps a mount for long calls [`VirtioFs::maintain`] when it is idle.
+//!
+//! # Features
+//!
+//! - `embedded-io`: [`fs::File`] has the `Read` and `Seek` of `embedded-io` 0.7.
+//! - `test-utils`: the module `test_utils`, a FUSE server in memory and a kernel without a machine, for tests.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -19,6 +85,6 @@ mod wire;
 
 pub use error::{Errno, Error};
 pub use fs::{MountOptions, VirtioFs};
-pub use platform::{BufferDirection, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};
+pub use platform::{BufferDirection, ConfigurationAccess, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};
 pub use session::{Credentials, Negotiated};
 pub use wire::{Attr, FileType, InitFlags, NodeId, StatFs};

@@ -3,7 +3,7 @@
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-pub use virtio_drivers::transport::pci::bus::DeviceFunction;
+pub use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 pub use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
 /// A point on the kernel's monotonic clock: the time since an origin of the kernel's choice.
@@ -60,8 +60,8 @@ pub trait Platform: Send + Sync {
         0
     }
 
-    /// Takes the right to access memory away from a PCI function that does not confirm its reset (by clearing Bus Master
-    /// Enable, or its IOMMU mappings), and says whether that was done.
+    /// Takes the right to access memory away from a PCI function that does not confirm its reset (by clearing Bus
+    /// Master Enable, or its IOMMU mappings), and says whether that was done.
     ///
     /// Until the device is known to have stopped, calls whose buffers it may still write cannot return.
     fn revoke_dma(&self, function: DeviceFunction) -> bool {

@@ -3,9 +3,10 @@
 #![no_std]
 #![no_main]
 
+use core::time::Duration;
 use kernel_glue::{Kernel, KernelHal, println};
 use virtio_fs::virtio::pci;
-use virtio_fs::{Error, MountOptions, VirtioFs};
+use virtio_fs::{Errno, Error, MountOptions, VirtioFs};
 
 kernel_glue::entry!(main);
 
@@ -13,9 +14,15 @@ fn main(kernel: &Kernel) -> Result<(), Error> {
     let tag = kernel.arg("tag").unwrap_or("share");
     let device = pci::find::<KernelHal>(&mut kernel.pci(), tag)?;
 
+    let mut options = MountOptions::default();
+    if let Some(seconds) = kernel.arg("timeout") {
+        let seconds = seconds.parse().map_err(|_| Error::Invalid(Errno::EINVAL))?;
+        options.device.request_timeout = Duration::from_secs(seconds);
+    }
+
     // Resets the device, negotiates virtio features, sets up the queues, then sends FUSE_INIT and waits for its reply.
     let start = kernel.platform().now();
-    let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &MountOptions::default())?;
+    let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &options)?;
     println!("mounted \"{tag}\" in {:?}", kernel.platform().now() - start);
 
     let negotiated = fs.negotiated();

@@ -82,7 +82,8 @@ impl File {
         &self.file
     }
 
-    /// Reads the whole file: as many bytes as its size says, or up to its end if its size says 0, as for the files of `/proc`.
+    /// Reads the whole file: as many bytes as its size says, or up to its end if its size says 0, as for the files of
+    /// `/proc`.
     pub(super) fn read_all(&self) -> Result<Vec<u8>, Error> {
         let size = usize::try_from(self.metadata()?.len()).map_err(|_| Error::NoMemory)?;
         let mut content = Vec::new();
@@ -97,7 +98,8 @@ impl File {
             content.resize(filled + step, 0);
             let bytes = self.read_at(filled as u64, &mut content[filled..])?;
             content.truncate(filled + bytes);
-            // A short read before the size is the end of a file that shrank, or an error that comes up when asked again.
+            // A short read before the size is the end of a file that shrank, or an error that comes up when asked
+            // again.
             if bytes == 0 || content.len() == size {
                 return Ok(content);
             }

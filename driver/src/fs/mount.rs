@@ -23,12 +23,13 @@ pub struct MountOptions {
 
 /// A mounted directory of the host. Clones are the same mount.
 ///
-/// Paths are bytes and start at the root of the mount, with or without a slash; nothing leads out of it: `..` of the root is the
-/// root, and so is the start of an absolute symbolic link.
+/// Paths are bytes and start at the root of the mount, with or without a slash; nothing leads out of it: `..` of the
+/// root is the root, and so is the start of an absolute symbolic link.
 ///
 /// # Locking
 ///
-/// Every method waits for the server and holds no lock meanwhile. All types of this module may be used by several threads.
+/// Every method waits for the server and holds no lock meanwhile. All types of this module may be used by several
+/// threads.
 #[derive(Clone, Debug)]
 pub struct VirtioFs {
     root: Node,
@@ -63,8 +64,8 @@ impl VirtioFs {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if clones of this mount, nodes or open files still live; then the session ends when the last of them is dropped. Else
-    /// the error of the session's end, which has ended all the same.
+    /// `EBUSY` if clones of this mount, nodes or open files still live; then the session ends when the last of them is
+    /// dropped. Else the error of the session's end, which has ended all the same.
     pub fn unmount(self) -> Result<(), Error> {
         let session = self.root.session().clone();
         drop(self);

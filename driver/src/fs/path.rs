@@ -38,8 +38,8 @@ impl Found {
 ///
 /// # Errors
 ///
-/// `ENOENT` for an empty path or one that leads nowhere; `ENOTDIR` if something on the way is no directory; `ELOOP` after 40
-/// symbolic links; `ENAMETOOLONG` and `EINVAL` for impossible names.
+/// `ENOENT` for an empty path or one that leads nowhere; `ENOTDIR` if something on the way is no directory; `ELOOP`
+/// after 40 symbolic links; `ENAMETOOLONG` and `EINVAL` for impossible names.
 pub(super) fn resolve(root: &Node, path: &[u8], last: LastLink) -> Result<Found, Error> {
     if path.is_empty() {
         return Err(Error::Invalid(Errno::ENOENT));

@@ -159,8 +159,8 @@ impl Expected {
         }
     }
 
-    /// Checks a reply of which the device says it wrote `written` bytes: its header, then its length. Gives the number of
-    /// bytes of data. What lies behind the first `written` bytes is older than this reply.
+    /// Checks a reply of which the device says it wrote `written` bytes: its header, then its length. Gives the number
+    /// of bytes of data. What lies behind the first `written` bytes is older than this reply.
     ///
     /// # Errors
     ///

@@ -13,7 +13,8 @@ pub(super) const BATCH: usize =
 ///
 /// # Locking
 ///
-/// One spin lock, never held while a message is sent. May be used where nothing may wait, but for [`Self::push`]'s result.
+/// One spin lock, never held while a message is sent. May be used where nothing may wait, but for [`Self::push`]'s
+/// result.
 pub(super) struct ForgetQueue {
     lists: Mutex<Lists>,
 }

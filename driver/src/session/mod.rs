@@ -31,8 +31,8 @@ pub struct Credentials {
 ///
 /// # Locking
 ///
-/// Every method that sends a request waits for its reply, and holds no lock meanwhile. [`Self::forget`] waits at most for
-/// room in the high-priority queue.
+/// Every method that sends a request waits for its reply, and holds no lock meanwhile. [`Self::forget`] waits at most
+/// for room in the high-priority queue.
 pub(crate) struct Session {
     channel: Box<dyn Channel>,
     negotiated: Negotiated,
@@ -57,7 +57,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if the server is older than FUSE 7.31 or breaks the protocol; [`Error::Refused`] if it refuses.
+    /// [`Error::Protocol`] if the server is older than FUSE 7.31 or breaks the protocol; [`Error::Refused`] if it
+    /// refuses.
     pub(crate) fn open(channel: Box<dyn Channel>, credentials: Credentials) -> Result<Self, Error> {
         let negotiated = Negotiated::open(&*channel, Unique(FIRST_UNIQUE))?;
         let session = Self {
@@ -172,7 +173,8 @@ impl Session {
         self.forgets.recycle(list);
     }
 
-    /// Ends the session: sends the FORGETs that wait, then FUSE_DESTROY, and resets the device. Does nothing the second time.
+    /// Ends the session: sends the FORGETs that wait, then FUSE_DESTROY, and resets the device. Does nothing the second
+    /// time.
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@ use core::cell::Cell;
 
 impl Session {
     /// Reads from an open file into `buffer`, in requests of [`Negotiated::max_transfer_bytes`](super::Negotiated) that
-    /// are in flight together. Gives the number of bytes read: less than `buffer` holds at the end of the file, or before
-    /// an error that the next read will meet again.
+    /// are in flight together. Gives the number of bytes read: less than `buffer` holds at the end of the file, or
+    /// before an error that the next read will meet again.
     pub(crate) fn read(
         &self,
         nodeid: NodeId,

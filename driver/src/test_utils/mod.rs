@@ -38,4 +38,7 @@ pub(crate) use mounted::{Mounted, assert_ended_well};
 pub use xorshift::XorShift;
 
 #[cfg(test)]
+pub(crate) use fake_channel::request_bytes;
+
+#[cfg(test)]
 mod tests;

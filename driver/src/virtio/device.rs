@@ -55,6 +55,9 @@ const FIRST_REQUEST: u16 = 1;
 /// How many FORGETs may be on their way.
 const POSTS_IN_FLIGHT: u16 = 8;
 
+/// How often the status of a device is looked at while it is waited for: reading it leaves the virtual machine.
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Where a device is in its life.
 mod life {
     /// Requests are served.
@@ -87,7 +90,8 @@ impl<H: Hal> Device<H> {
         options: &DeviceOptions,
     ) -> Result<Self, Error> {
         let request_timeout = options.request_timeout;
-        // 1. Reset the device. (Should a later step fail, it is left with the status it has reached: it was told of no memory.)
+        // 1. Reset the device. (Should a later step fail, it is left with the status it has reached: it was told of no
+        //    memory.)
         transport.reset(&*platform)?;
         // 2. and 3. The driver has found the device and knows how to drive it.
         let mut status = DeviceStatus::ACKNOWLEDGE;
@@ -154,16 +158,22 @@ impl<H: Hal> Device<H> {
         self.life.load(Ordering::Acquire) == life::RUNNING
     }
 
-    /// Waits until something happens in `queue` that concerns `owned`, or the device stops. Gives the device up if it failed or
-    /// takes too long.
+    /// Waits until something happens in `queue` that concerns `owned`, or the device stops. Gives the device up if it
+    /// failed or takes too long.
     fn wait(&self, queue: &Queue<H>, owned: &Owned) {
         let deadline = self.platform.now() + self.request_timeout;
         let mut ready = || queue.has_progress(owned) || !self.is_running();
-        if !self.platform.wait_until(deadline, &mut ready) {
-            if self.transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
-                self.fail("it failed, or is gone");
-            } else {
-                self.fail("it did not answer in time");
+        loop {
+            let look_again = self.platform.now() + STATUS_INTERVAL;
+            if self.platform.wait_until(deadline.min(look_again), &mut ready) {
+                return;
+            }
+            let status = self.transport.status();
+            if !status.contains(DeviceStatus::DRIVER_OK) || status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+                return self.fail("it failed, or is gone");
+            }
+            if self.platform.now() >= deadline {
+                return self.fail("it did not answer in time");
             }
         }
     }
@@ -238,9 +248,9 @@ impl<H: Hal> Channel for Device<H> {
                     return;
                 }
             } else if source.peek().is_some() {
-                // SAFETY: each request owns its borrow of its buffers for a lifetime that outlasts this call, and this call
-                // does not end before `owned` is empty: not here, and not by unwinding, since `InFlight` resets the
-                // device first.
+                // SAFETY: each request owns its borrow of its buffers for a lifetime that outlasts this call, and this
+                // call does not end before `owned` is empty: not here, and not by unwinding, since `InFlight` resets
+                // the device first.
                 let notify = unsafe {
                     let mut refused = |place, error| done(place, Err(error));
                     queue.submit(&mut in_flight.owned, &mut || source.next(), &mut refused)

@@ -9,8 +9,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// Zeroed, physically contiguous pages that the device may read and write at any time.
 ///
-/// The driver reaches them by offset, with volatile or atomic accesses of values for which every bit pattern is valid: what
-/// the device does meanwhile can change what is read, and nothing else. Offsets are computed from the driver's own
+/// The driver reaches them by offset, with volatile or atomic accesses of values for which every bit pattern is valid:
+/// what the device does meanwhile can change what is read, and nothing else. Offsets are computed from the driver's own
 /// state alone; one that leaves the region is a bug of the driver and panics.
 pub(super) struct DmaRegion<H: Hal> {
     paddr: PhysAddr,
@@ -19,8 +19,8 @@ pub(super) struct DmaRegion<H: Hal> {
     hal: PhantomData<H>,
 }
 
-// SAFETY: the region owns its pages, and all accesses are volatile or atomic; callers of `write` and `copy_in` serialize
-// writers by the lock of the queue that owns the region.
+// SAFETY: the region owns its pages, and all accesses are volatile or atomic; callers of `write` and `copy_in`
+// serialize writers by the lock of the queue that owns the region.
 unsafe impl<H: Hal> Send for DmaRegion<H> {}
 // SAFETY: as above.
 unsafe impl<H: Hal> Sync for DmaRegion<H> {}
@@ -44,8 +44,8 @@ impl<H: Hal> DmaRegion<H> {
     fn pointer(&self, offset: usize, bytes: usize, align: usize) -> *mut u8 {
         let end = offset.checked_add(bytes);
         assert!(end.is_some_and(|end| end <= self.pages * PAGE_SIZE) && offset.is_multiple_of(align));
-        // SAFETY: the range was just checked to lie within the allocation, which `Hal` promises to be valid and aligned to
-        // a page.
+        // SAFETY: the range was just checked to lie within the allocation, which `Hal` promises to be valid and aligned
+        // to a page.
         unsafe { self.vaddr.as_ptr().add(offset) }
     }
 
@@ -62,16 +62,16 @@ impl<H: Hal> DmaRegion<H> {
     }
 
     pub(super) fn atomic_u16(&self, offset: usize) -> &AtomicU16 {
-        // SAFETY: valid and aligned by `pointer`, for as long as `self` lives; the driver's other accesses to ring indices go
-        // through this function.
+        // SAFETY: valid and aligned by `pointer`, for as long as `self` lives; the driver's other accesses to ring
+        // indices go through this function.
         unsafe { AtomicU16::from_ptr(self.pointer(offset, 2, 2).cast()) }
     }
 
     /// Writes `bytes` from `offset` on.
     pub(super) fn copy_in(&self, offset: usize, bytes: &[u8]) {
         let pointer = self.pointer(offset, bytes.len(), 1);
-        // SAFETY: valid by `pointer`, and no Rust reference into the region exists, so the ranges do not overlap. The device
-        // reads these bytes only after they were published in the available ring.
+        // SAFETY: valid by `pointer`, and no Rust reference into the region exists, so the ranges do not overlap. The
+        // device reads these bytes only after they were published in the available ring.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer, bytes.len()) }
     }
 
@@ -79,8 +79,8 @@ impl<H: Hal> DmaRegion<H> {
     pub(super) fn copy_out(&self, offset: usize, out: &mut [u8]) {
         let pointer = self.pointer(offset, out.len(), 1);
         for (at, byte) in out.iter_mut().enumerate() {
-            // SAFETY: `at` is below the length that `pointer` checked. Volatile, because a device that breaks the rules may
-            // write at the same time.
+            // SAFETY: `at` is below the length that `pointer` checked. Volatile, because a device that breaks the rules
+            // may write at the same time.
             *byte = unsafe { pointer.add(at).read_volatile() };
         }
     }
@@ -88,8 +88,8 @@ impl<H: Hal> DmaRegion<H> {
 
 impl<H: Hal> Drop for DmaRegion<H> {
     fn drop(&mut self) {
-        // SAFETY: these are the values that `dma_alloc` gave. The owner drops the region only after a reset took it back
-        // from the device.
+        // SAFETY: these are the values that `dma_alloc` gave. The owner drops the region only after a reset took it
+        // back from the device.
         let status = unsafe { H::dma_dealloc(self.paddr, self.vaddr, self.pages) };
         if status != 0 {
             log::error!("the kernel did not take {} DMA pages back: {status}", self.pages);

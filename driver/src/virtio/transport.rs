@@ -94,8 +94,8 @@ pub unsafe trait Transport: Send + Sync {
     /// Rings the doorbell of queue number `queue`, which was enabled before.
     fn notify(&self, queue: u16);
 
-    /// Whether the device can wake the platform's `wait_until` when it used a buffer. If not, the driver asks the device
-    /// not to try.
+    /// Whether the device can wake the platform's `wait_until` when it used a buffer. If not, the driver asks the
+    /// device not to try.
     fn interrupts(&self) -> bool;
 
     /// The shared memory region with the given id (VIRTIO 1.3 §2.10), if the device has it: 0 is the DAX window, 1 the

@@ -10,8 +10,8 @@ use core::fmt;
 
 /// An inode of the mounted directory. Clones name the same inode.
 ///
-/// The server keeps the inode until the last clone is dropped, whatever happens to its names; then it is told to forget it,
-/// together with others.
+/// The server keeps the inode until the last clone is dropped, whatever happens to its names; then it is told to forget
+/// it, together with others.
 ///
 /// # Locking
 ///
@@ -64,8 +64,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is no such name; `ENOTDIR` if this is not a directory; [`Error::Invalid`] for a name that is empty, longer
-    /// than 255 bytes, `.` or `..`, or contains `/` or a NUL byte.
+    /// `ENOENT` if there is no such name; `ENOTDIR` if this is not a directory; [`Error::Invalid`] for a name that is
+    /// empty, longer than 255 bytes, `.` or `..`, or contains `/` or a NUL byte.
     pub fn lookup(&self, name: impl AsRef<[u8]>) -> Result<(Self, Attr), Error> {
         let lookup = Lookup { name: Name::new(name.as_ref())? };
         self.expect_directory()?;
@@ -82,7 +82,8 @@ impl Node {
         self.session().call(self.nodeid(), &Getattr { fh: None })
     }
 
-    /// The attributes of the inode, and when it was made, if the server knows (FUSE_STATX, minor 39; virtiofsd lacks it).
+    /// The attributes of the inode, and when it was made, if the server knows (FUSE_STATX, minor 39; virtiofsd lacks
+    /// it).
     ///
     /// # Errors
     ///
@@ -125,8 +126,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `EISDIR`, `ELOOP` or `EOPNOTSUPP` if this is no regular file: a fifo, socket or device node of the host means nothing here, and
-    /// opening one could block the server.
+    /// `EISDIR`, `ELOOP` or `EOPNOTSUPP` if this is no regular file: a fifo, socket or device node of the host means
+    /// nothing here, and opening one could block the server.
     pub fn open(&self) -> Result<OpenFile, Error> {
         match self.file_type() {
             FileType::Regular => OpenFile::open(self.clone()),

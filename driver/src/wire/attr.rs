@@ -139,3 +139,64 @@ pub(crate) fn timestamp(seconds: i64, nanoseconds: u32) -> Result<Timestamp, Err
     }
     Ok(Timestamp { seconds, nanoseconds })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden;
+    use super::*;
+
+    fn decode(bytes: &[u8]) -> Result<Attr, Error> {
+        RawAttr::read_from_bytes(bytes).unwrap().decode()
+    }
+
+    #[test]
+    fn attributes_are_read_from_the_bytes_of_fuse_h() {
+        assert_eq!(decode(&golden::ATTR), Ok(golden::attr()));
+    }
+
+    #[test]
+    fn each_file_type_is_read_from_the_mode() {
+        for (mode, file_type) in [
+            (0o010_644, FileType::Fifo),
+            (0o020_644, FileType::CharDevice),
+            (0o040_644, FileType::Directory),
+            (0o060_644, FileType::BlockDevice),
+            (0o100_644, FileType::Regular),
+            (0o120_644, FileType::Symlink),
+            (0o140_644_u32, FileType::Socket),
+        ] {
+            let attr = decode(&golden::patched(&golden::ATTR, 60, &mode.to_le_bytes())).unwrap();
+            assert_eq!((attr.file_type, attr.permissions), (file_type, 0o644));
+            assert_eq!(FileType::from_dirent(mode >> 12), Some(file_type));
+        }
+    }
+
+    #[test]
+    fn bits_of_the_mode_above_the_type_mean_nothing() {
+        let attr = decode(&golden::patched(&golden::ATTR, 62, &[0xff, 0xff]));
+        assert_eq!(attr, Ok(golden::attr()));
+    }
+
+    #[test]
+    fn the_largest_size_and_the_extreme_seconds_are_good() {
+        let size = i64::MAX as u64;
+        assert_eq!(decode(&golden::patched(&golden::ATTR, 8, &size.to_le_bytes())).unwrap().size_bytes, size);
+        let seconds = i64::MIN;
+        let attr = decode(&golden::patched(&golden::ATTR, 32, &seconds.to_le_bytes())).unwrap();
+        assert_eq!(attr.modified.seconds, seconds);
+    }
+
+    #[test]
+    fn an_impossible_attribute_breaks_the_protocol() {
+        for bytes in golden::impossible_attrs() {
+            assert!(matches!(decode(&bytes), Err(Error::Protocol(_))), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_entrys_type_that_means_nothing_is_unknown() {
+        for dt in [0, 3, 5, 7, 9, 11, 13, 14, 15, 16, 17, u32::MAX] {
+            assert_eq!(FileType::from_dirent(dt), None);
+        }
+    }
+}

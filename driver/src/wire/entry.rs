@@ -26,14 +26,47 @@ pub(crate) struct RawEntry {
 }
 
 impl RawEntry {
-    pub(crate) const BYTES: usize = size_of::<Self>();
-
     /// The inode, or `None` if the name does not exist (nodeid 0).
     pub(crate) fn decode(&self) -> Result<Option<Entry>, Error> {
         match NodeId(self.nodeid) {
             NodeId(0) => Ok(None),
             NodeId::ROOT => Err(Error::Protocol("a name leads to the root's nodeid")),
             nodeid => Ok(Some(Entry { nodeid, attr: self.attr.decode()? })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden;
+    use super::*;
+
+    fn decode(bytes: &[u8]) -> Result<Option<Entry>, Error> {
+        RawEntry::read_from_bytes(bytes).unwrap().decode()
+    }
+
+    #[test]
+    fn an_entry_is_read_from_the_bytes_of_fuse_h() {
+        assert_eq!(decode(&golden::entry_bytes()), Ok(Some(golden::entry())));
+    }
+
+    #[test]
+    fn nodeid_0_is_a_negative_entry_whatever_else_it_says() {
+        assert_eq!(decode(&[0; 128]), Ok(None));
+        assert_eq!(decode(&[&[0; 8][..], &[0xff; 120]].concat()), Ok(None));
+    }
+
+    #[test]
+    fn no_name_leads_to_the_root() {
+        let bytes = golden::patched(&golden::entry_bytes(), 0, &1_u64.to_le_bytes());
+        assert!(matches!(decode(&bytes), Err(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn an_entry_with_impossible_attributes_breaks_the_protocol() {
+        for attr in golden::impossible_attrs() {
+            let bytes = golden::patched(&golden::entry_bytes(), 40, &attr);
+            assert!(matches!(decode(&bytes), Err(Error::Protocol(_))), "{bytes:x?}");
         }
     }
 }

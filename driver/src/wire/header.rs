@@ -113,6 +113,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_header_is_read_from_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden: [u8; 16] = [
+            16, 1, 0, 0,                        // len
+            0xfe, 0xff, 0xff, 0xff,             // error: -ENOENT
+            7, 0, 0, 0, 0, 0, 0, 1,             // unique
+        ];
+        assert_eq!(OutHeader::read_from_bytes(&golden), Ok(reply(272, -2, 7 | 1 << 56)));
+    }
+
+    #[test]
     fn a_good_reply_tells_the_length_of_its_body() {
         assert_eq!(reply(20, 0, 7).check(UNIQUE, 20), Ok(4));
         assert_eq!(reply(16, 0, 7).check(UNIQUE, 16), Ok(0));

@@ -1,13 +1,16 @@
 //! FUSE messages as typed values: pure functions between values and bytes, without I/O, clock or lock.
 //!
-//! A request is a [`fuse_in_header`](InHeader), the operation's fixed arguments, its names (each ended by a NUL byte) and,
-//! for a few operations, payload. A reply is a [`fuse_out_header`](OutHeader), a fixed body, and for a few operations
-//! data. Every operation is one file in `op/` and implements [`Operation`]; numbers are in the byte order of the guest,
-//! which FUSE_INIT shows to the server (VIRTIO 1.3 §5.11.6). Structures and numbers are those of `fuse.h` 7.45.
+//! A request is a [`fuse_in_header`](InHeader), the operation's fixed arguments, its names (each ended by a NUL byte)
+//! and, for a few operations, payload. A reply is a [`fuse_out_header`](OutHeader), a fixed body, and for a few
+//! operations data. Every operation is one file in `op/` and implements [`Operation`]; numbers are in the byte order of
+//! the guest, which FUSE_INIT shows to the server (VIRTIO 1.3 §5.11.6). Structures and numbers are those of `fuse.h`
+//! 7.45.
 
 mod attr;
 mod dirent;
 mod entry;
+#[cfg(test)]
+mod golden;
 mod header;
 mod ids;
 mod name;

@@ -24,3 +24,27 @@ impl<'a> Name<'a> {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_but_slash_and_nul_make_a_name() {
+        for byte in 1..=u8::MAX {
+            let is_name = byte != b'/' && byte != b'.';
+            assert_eq!(Name::new(&[byte]).is_ok(), is_name, "{byte}");
+            assert_eq!(Name::new(&[b'x', byte]).is_ok(), byte != b'/', "{byte}");
+        }
+        assert_eq!(Name::new(b"...").map(Name::bytes), Ok(&b"..."[..]));
+    }
+
+    #[test]
+    fn a_name_that_no_directory_can_have_is_the_callers_mistake() {
+        for name in [&b""[..], b".", b"..", b"a/b", b"/", b"a\0", b"\0"] {
+            assert_eq!(Name::new(name), Err(Error::Invalid(Errno::EINVAL)), "{}", name.escape_ascii());
+        }
+        assert!(Name::new(&[b'x'; 255]).is_ok());
+        assert_eq!(Name::new(&[b'x'; 256]), Err(Error::Invalid(Errno::ENAMETOOLONG)));
+    }
+}

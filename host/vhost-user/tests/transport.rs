@@ -2,8 +2,10 @@
 //! work, and that a lost daemon is noticed.
 
 mod common;
+mod raw_queue;
 
-use common::{Folder, RawQueue, served};
+use common::Folder;
+use raw_queue::{RawQueue, served};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};

@@ -30,13 +30,14 @@ use session::Session;
 use tree::Tree;
 use zerocopy::FromBytes;
 
-/// What a [`FakeServer`] can and how it answers. A change counts from the next request on, the first four fields from the
-/// next INIT on.
+/// What a [`FakeServer`] can and how it answers. A change counts from the next request on, the first four fields from
+/// the next INIT on.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// The minor version in the INIT reply.
     pub minor: u32,
-    /// The flags that the server knows, those of `flags2` in the upper half. The INIT reply has those that were asked for.
+    /// The flags that the server knows, those of `flags2` in the upper half. The INIT reply has those that were asked
+    /// for.
     pub init_flags: u64,
     /// The most bytes of one WRITE.
     pub max_write_bytes: u32,
@@ -166,8 +167,8 @@ impl FakeServer {
         self
     }
 
-    /// The attributes of a node, to be changed: mode, owner, times, also to what cannot be. A content and its size are set by
-    /// [`file`](Self::file).
+    /// The attributes of a node, to be changed: mode, owner, times, also to what cannot be. A content and its size are
+    /// set by [`file`](Self::file).
     ///
     /// # Panics
     ///
@@ -242,8 +243,8 @@ impl FakeServer {
         self.violations.push(what);
     }
 
-    /// Serves one request, and gives the whole reply; `None` if there is none to give. `reply_room_bytes` is the size of
-    /// the buffer for the reply.
+    /// Serves one request, and gives the whole reply; `None` if there is none to give. `reply_room_bytes` is the size
+    /// of the buffer for the reply.
     pub fn handle(&mut self, request: &[u8], reply_room_bytes: usize) -> Option<Vec<u8>> {
         let Ok((header, args)) = InHeader::read_from_prefix(request) else {
             self.note_violation(format!("a request of {} bytes is shorter than its header", request.len()));

@@ -7,7 +7,7 @@ use core::time::Duration;
 use zerocopy::IntoBytes;
 
 /// The length of what READDIRPLUS puts before an entry.
-pub(super) const ENTRY_BYTES: usize = RawEntry::BYTES;
+pub(super) const ENTRY_BYTES: usize = size_of::<RawEntry>();
 
 /// A reply, or a part of it, that grows field by field.
 #[derive(Default)]
@@ -107,7 +107,7 @@ pub(super) fn entry(nodeid: u64, attr: &Attr, entry_ttl: Duration, attr_ttl: Dur
 
 /// `fuse_entry_out` of a name that does not exist: all zero but for how long that may be believed.
 pub(super) fn negative_entry(ttl: Duration) -> Vec<u8> {
-    Bytes::default().zeros(16).u64(ttl.as_secs()).u64(0).u32(ttl.subsec_nanos()).zeros(RawEntry::BYTES - 36).0
+    Bytes::default().zeros(16).u64(ttl.as_secs()).u64(0).u32(ttl.subsec_nanos()).zeros(ENTRY_BYTES - 36).0
 }
 
 /// `fuse_attr_out`.

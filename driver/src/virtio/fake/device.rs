@@ -6,6 +6,7 @@ use super::super::{SharedMemoryRegion, Tag};
 use super::{DeviceMemory, allocations};
 use crate::{Error, Instant, Platform, Timestamp};
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 use core::time::Duration;
 use std::boxed::Box;
 use std::collections::VecDeque;
@@ -129,6 +130,11 @@ impl<M: DeviceMemory> FakeDevice<M> {
         self.state().faults.push_back(fault);
     }
 
+    /// Shows another status than the driver wrote.
+    pub(crate) fn set_status(&self, status: DeviceStatus) {
+        self.state().status = status;
+    }
+
     pub(crate) fn doorbells(&self) -> u64 {
         self.state().doorbells
     }
@@ -227,9 +233,10 @@ impl<M: DeviceMemory> FakeDevice<M> {
                 writable.push((descriptor.addr, descriptor.len));
             } else {
                 assert!(writable.is_empty(), "a readable descriptor follows a writable one");
-                for at in 0..descriptor.len {
-                    readable.push(Self::read(descriptor.addr + PhysAddr::from(at)));
-                }
+                let piece = M::at(descriptor.addr, descriptor.len as usize);
+                let piece = NonNull::slice_from_raw_parts(piece, descriptor.len as usize);
+                // SAFETY: `at` checks the range; the driver leaves it alone while the device has it.
+                readable.extend_from_slice(unsafe { piece.as_ref() });
             }
             if descriptor.flags & Descriptor::NEXT == 0 {
                 break;
@@ -244,9 +251,12 @@ impl<M: DeviceMemory> FakeDevice<M> {
         let (request, writable) = Self::read_chain(state, number, head);
         let room = writable.iter().map(|&(_, len)| len as usize).sum();
         let reply = (state.answer)(&request, room).unwrap_or_default();
-        let places = writable.iter().flat_map(|&(addr, len)| addr..addr + PhysAddr::from(len));
-        for (place, &byte) in places.zip(&reply) {
-            Self::write(place, byte);
+        let mut rest = reply.as_slice();
+        for (addr, len) in writable {
+            let (piece, after) = rest.split_at(rest.len().min(len as usize));
+            // SAFETY: `at` checks the range; the driver leaves it alone while the device has it.
+            unsafe { M::at(addr, len as usize).copy_from_nonoverlapping(NonNull::from(piece).cast(), piece.len()) };
+            rest = after;
         }
         let (mut id, mut len, mut times) = (u32::from(head), reply.len() as u32, 1);
         match state.faults.pop_front() {

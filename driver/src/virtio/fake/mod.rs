@@ -1,5 +1,5 @@
-//! A virtio-fs device in the same process, for tests: registers, the device's side of the rings, memory with addresses of
-//! its own, and faults on demand.
+//! A virtio-fs device in the same process, for tests: registers, the device's side of the rings, memory with addresses
+//! of its own, and faults on demand.
 
 pub(crate) mod allocations;
 mod device;

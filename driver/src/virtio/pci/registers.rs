@@ -8,8 +8,8 @@ pub(super) struct Registers {
     len: usize,
 }
 
-// SAFETY: the registers stay mapped for the life of the program, and each access is a single volatile one. Sequences that
-// must not mix are serialized by their user.
+// SAFETY: the registers stay mapped for the life of the program, and each access is a single volatile one. Sequences
+// that must not mix are serialized by their user.
 unsafe impl Send for Registers {}
 // SAFETY: as above.
 unsafe impl Sync for Registers {}

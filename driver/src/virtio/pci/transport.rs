@@ -62,8 +62,8 @@ impl PciTransport {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if its capabilities or its configuration break the rules; [`Error::Device`] if its BARs were given no
-    /// addresses; [`Error::NoMemory`].
+    /// [`Error::Protocol`] if its capabilities or its configuration break the rules; [`Error::Device`] if its BARs were
+    /// given no addresses; [`Error::NoMemory`].
     pub fn new<H: Hal>(access: &mut impl ConfigurationAccess, function: DeviceFunction) -> Result<Self, Error> {
         let access = Access::new(access);
         let capabilities = Capabilities::read(&access, function)?;

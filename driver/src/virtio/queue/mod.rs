@@ -95,8 +95,8 @@ pub(super) struct Queue<H: Hal> {
     /// The queue's number at the device.
     pub(super) number: u16,
     slots: Mutex<Slots<H>>,
-    /// Advances whenever requests came back or slots became free, so that a waiting thread sees what another one took note
-    /// of. Written under the lock of `slots`.
+    /// Advances whenever requests came back or slots became free, so that a waiting thread sees what another one took
+    /// note of. Written under the lock of `slots`.
     progress: AtomicU32,
 }
 
@@ -148,7 +148,8 @@ impl<H: Hal> Queue<H> {
     /// Submits requests from `source` while there are both requests and free slots. Says whether the device wants a
     /// notification.
     ///
-    /// `source` gives each request with its place in the owner's sequence; one that cannot be sent is given to `refused`.
+    /// `source` gives each request with its place in the owner's sequence; one that cannot be sent is given to
+    /// `refused`.
     ///
     /// # Safety
     ///
@@ -175,8 +176,8 @@ impl<H: Hal> Queue<H> {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the request is longer than [`POST_MAX_BYTES`]; [`Error::Protocol`] if the device broke the rules
-    /// of the used ring. It must be reset then.
+    /// [`Error::Invalid`] if the request is longer than [`POST_MAX_BYTES`]; [`Error::Protocol`] if the device broke the
+    /// rules of the used ring. It must be reset then.
     pub(super) fn post(&self, request: &Request<'_>) -> Result<Option<bool>, Error> {
         let mut slots = self.slots.lock();
         self.harvest(&mut slots).map_err(Error::Protocol)?;

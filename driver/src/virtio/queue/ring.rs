@@ -106,8 +106,8 @@ impl<H: Hal> SplitRing<H> {
         // Release: the chains and their memory are written before the index that leads to them.
         self.memory.atomic_u16(Self::available_offset(self.size) + 2).store(new, Ordering::Release);
         self.published_index = new;
-        // The device writes its wish, then looks at the index; the driver writes the index, then looks at the wish. Only a
-        // full fence on both sides excludes that each misses the other's write.
+        // The device writes its wish, then looks at the index; the driver writes the index, then looks at the wish.
+        // Only a full fence on both sides excludes that each misses the other's write.
         fence(Ordering::SeqCst);
         if self.event_index {
             let event = self.memory.atomic_u16(Self::available_event_offset(self.size)).load(Ordering::Relaxed);
@@ -124,8 +124,8 @@ impl<H: Hal> SplitRing<H> {
         index.wrapping_sub(self.used_index)
     }
 
-    /// Takes the next used element, of which [`Self::used_waiting`] told: the head of its chain, and the bytes the device
-    /// says it wrote. Neither is to be believed.
+    /// Takes the next used element, of which [`Self::used_waiting`] told: the head of its chain, and the bytes the
+    /// device says it wrote. Neither is to be believed.
     pub(super) fn take_used(&mut self) -> (u32, u32) {
         let entry = usize::from(self.used_index & (self.size - 1));
         let offset = Self::used_offset(self.size) + 4 + 8 * entry;

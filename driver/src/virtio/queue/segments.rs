@@ -1,5 +1,7 @@
 //! A caller's buffer as the device sees it: a few physically contiguous pieces.
 
+use crate::Error;
+use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
@@ -33,23 +35,26 @@ fn pages(vaddr: NonNull<u8>, len: usize) -> impl Iterator<Item = NonNull<[u8]>> 
 
 /// The segments of one request that is in flight, shared with the device. Room for them is allocated once.
 pub(super) struct Segments<H: Hal> {
-    list: alloc::vec::Vec<Segment>,
+    list: Vec<Segment>,
+    /// The most segments, whatever room the allocator gave.
+    limit: usize,
     hal: PhantomData<fn() -> H>,
 }
 
 impl<H: Hal> Segments<H> {
-    pub(super) fn with_capacity(capacity: usize) -> Option<Self> {
-        let mut list = alloc::vec::Vec::new();
-        list.try_reserve_exact(capacity).ok()?;
-        Some(Self { list, hal: PhantomData })
+    /// Room for `limit` segments.
+    pub(super) fn new(limit: usize) -> Result<Self, Error> {
+        let mut list = Vec::new();
+        list.try_reserve_exact(limit).map_err(|_| Error::NoMemory)?;
+        Ok(Self { list, limit, hal: PhantomData })
     }
 
     pub(super) fn as_slice(&self) -> &[Segment] {
         &self.list
     }
 
-    /// Shares `buffer` with the device, page by page; pages that turn out to be neighbours for the device too become one
-    /// segment. Says whether there was room for all; if not, the caller must [`unshare`](Self::unshare).
+    /// Shares `buffer` with the device, page by page; pages that turn out to be neighbours for the device too become
+    /// one segment. Says whether there was room for all; if not, the caller must [`unshare`](Self::unshare).
     ///
     /// # Safety
     ///
@@ -59,7 +64,7 @@ impl<H: Hal> Segments<H> {
         for piece in pages(buffer.cast(), buffer.len()) {
             // SAFETY: a part of `buffer`, for which the caller vouches.
             let paddr = unsafe { H::share(piece, direction) };
-            let is_full = self.list.len() == self.list.capacity();
+            let is_full = self.list.len() == self.limit;
             match self.list[first..].last_mut() {
                 Some(last) if last.paddr + last.len as PhysAddr == paddr => last.len += piece.len(),
                 _ if !is_full => {

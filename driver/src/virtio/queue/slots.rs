@@ -22,8 +22,8 @@ pub(super) struct Layout {
     pub(super) slots: u16,
     /// Descriptors of the longest chain.
     pub(super) chain: u16,
-    /// Chains of more than one descriptor lie in an indirect table of their slot. If not, each slot has descriptors of the ring to
-    /// itself.
+    /// Chains of more than one descriptor lie in an indirect table of their slot. If not, each slot has descriptors of
+    /// the ring to itself.
     pub(super) indirect: bool,
     /// Room for a request's header, arguments and names (and, if posted, its payload), in bytes.
     pub(super) request_bytes: usize,
@@ -123,7 +123,7 @@ impl<H: Hal> Slots<H> {
         let mut slots = Vec::new();
         slots.try_reserve_exact(layout.slots.into()).map_err(|_| Error::NoMemory)?;
         for _ in 0..layout.slots {
-            let segments = Segments::with_capacity(layout.segments()).ok_or(Error::NoMemory)?;
+            let segments = Segments::new(layout.segments())?;
             slots.push(Slot { state: State::Free, expected: Expected::NOTHING, place: 0, writable: 0, segments });
         }
         Ok(Self { ring, layout, memory, slots, in_flight: 0, lost: false })
@@ -150,8 +150,8 @@ impl<H: Hal> Slots<H> {
         self.ring.used_waiting()
     }
 
-    /// Makes `request`, its owner's number `place`, available to the device and gives the number of its slot. There must be a
-    /// free one.
+    /// Makes `request`, its owner's number `place`, available to the device and gives the number of its slot. There
+    /// must be a free one.
     ///
     /// # Errors
     ///
@@ -226,8 +226,8 @@ impl<H: Hal> Slots<H> {
         Ok(bytes)
     }
 
-    /// Writes the slot's chain: request head, readable segments, reply head, writable segments (VIRTIO 1.3 §2.7.4.2 wants
-    /// the writable part last), and makes it available.
+    /// Writes the slot's chain: request head, readable segments, reply head, writable segments (VIRTIO 1.3 §2.7.4.2
+    /// wants the writable part last), and makes it available.
     fn write_chain(&mut self, index: usize, head_bytes: usize, reply_bytes: usize) {
         let layout = self.layout;
         let base = index * layout.slot_bytes();
@@ -298,7 +298,7 @@ impl<H: Hal> Slots<H> {
 
     fn note_used(&mut self, id: u32, written: usize) -> Result<(), BrokenRule> {
         let stride = u32::from(self.layout.descriptors_per_slot());
-        let slot = (id % stride == 0).then(|| self.slots.get_mut((id / stride) as usize)).flatten();
+        let slot = if id.is_multiple_of(stride) { self.slots.get_mut((id / stride) as usize) } else { None };
         let slot = slot.ok_or("the device used a buffer that does not exist")?;
         if written > slot.writable {
             return Err("the device wrote more than it was given");

@@ -40,3 +40,29 @@ impl Operation for BatchForget {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            2, 0, 0, 0,     // count
+            0, 0, 0, 0,     // dummy
+        ];
+        assert_eq!(golden::request(42, &BatchForget { count: 2 }), golden);
+    }
+
+    #[test]
+    fn each_inode_in_the_payload_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            3, 0, 0, 0, 0, 0, 0, 1,     // nodeid
+            4, 0, 0, 0, 1, 0, 0, 0,     // nlookup
+        ];
+        assert_eq!(ForgetOne { nodeid: 3 | 1 << 56, nlookup: 0x1_0000_0004 }.as_bytes(), golden);
+    }
+}

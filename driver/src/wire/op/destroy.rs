@@ -22,3 +22,15 @@ impl Operation for Destroy {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_no_arguments_and_may_have_no_reply() {
+        assert!(golden::request(38, &Destroy).is_empty());
+        const { assert!(Destroy::REPLY_MAY_BE_EMPTY) };
+    }
+}

@@ -31,3 +31,18 @@ impl Operation for Forget {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            5, 0, 0, 0, 1, 0, 0, 0, // nlookup
+        ];
+        assert_eq!(golden::request(2, &Forget { nlookup: 0x1_0000_0005 }), golden);
+    }
+}

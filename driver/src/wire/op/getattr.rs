@@ -51,3 +51,49 @@ impl Operation for Getattr {
         body.attr.decode()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+    use alloc::vec::Vec;
+
+    /// `fuse_attr_out`.
+    fn body(attr: &[u8]) -> Vec<u8> {
+        #[rustfmt::skip]
+        let head: [u8; 16] = [
+            0x41, 0, 0, 0, 0, 0, 0, 0,      // attr_valid
+            0x42, 0, 0, 0,                  // attr_valid_nsec
+            0x43, 0, 0, 0,                  // dummy
+        ];
+        [&head, attr].concat()
+    }
+
+    #[test]
+    fn a_request_by_nodeid_is_all_zero() {
+        assert_eq!(golden::request(3, &Getattr { fh: None }), [0; 16]);
+    }
+
+    #[test]
+    fn a_request_by_file_handle_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            1, 0, 0, 0,                     // getattr_flags: FH
+            0, 0, 0, 0,                     // dummy
+            5, 0, 0, 0, 0, 0, 0, 1,         // fh
+        ];
+        assert_eq!(golden::request(3, &Getattr { fh: Some(FileHandle(5 | 1 << 56)) }), golden);
+    }
+
+    #[test]
+    fn a_reply_is_read_from_the_bytes_of_fuse_h() {
+        assert_eq!(golden::reply::<Getattr>(&body(&golden::ATTR)), Ok(golden::attr()));
+    }
+
+    #[test]
+    fn impossible_attributes_break_the_protocol() {
+        for attr in golden::impossible_attrs() {
+            assert!(matches!(golden::reply::<Getattr>(&body(&attr)), Err(Error::Protocol(_))), "{attr:x?}");
+        }
+    }
+}

@@ -155,7 +155,8 @@ impl InitReply {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if the server speaks another major version or one that is too old, or if the reply is cut short.
+    /// [`Error::Protocol`] if the server speaks another major version or one that is too old, or if the reply is cut
+    /// short.
     pub(crate) fn decode(data: &[u8]) -> Result<Self, Error> {
         let version = data.first_chunk::<8>().ok_or(Error::Protocol("the INIT reply is cut short"))?;
         let (major, minor) = version.split_at(4);
@@ -177,6 +178,125 @@ impl InitReply {
             low | InitFlags::from_bits_truncate(u64::from(self.flags2) << 32)
         } else {
             low
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    /// `fuse_init_out`.
+    #[rustfmt::skip]
+    const REPLY: [u8; 64] = [
+        7, 0, 0, 0,             // major
+        38, 0, 0, 0,            // minor
+        0, 0, 2, 0,             // max_readahead
+        0x01, 0, 0x40, 0x40,    // flags: ASYNC_READ, MAX_PAGES, INIT_EXT
+        0x11, 1,                // max_background
+        0x12, 1,                // congestion_threshold
+        0, 0, 0x10, 0,          // max_write
+        0x13, 0, 0, 0,          // time_gran
+        0, 1,                   // max_pages
+        21, 0,                  // map_alignment
+        0x04, 0, 0, 0x80,       // flags2: CREATE_SUPP_GROUP and one of the future
+        0x14, 0, 0, 0,          // max_stack_depth
+        0x15, 0,                // request_timeout
+        0xff, 0xff, 0xff, 0xff, // unused
+        0xff, 0xff, 0xff, 0xff, //
+        0xff, 0xff, 0xff, 0xff, //
+        0xff, 0xff, 0xff, 0xff, //
+        0xff, 0xff, 0xff, 0xff, //
+        0xff, 0xff,             //
+    ];
+
+    fn with_version(major: u32, minor: u32) -> Vec<u8> {
+        golden::patched(&golden::patched(&REPLY, 0, &major.to_le_bytes()), 4, &minor.to_le_bytes())
+    }
+
+    fn is_protocol_error(data: &[u8]) -> bool {
+        matches!(InitReply::decode(data), Err(Error::Protocol(_)))
+    }
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            7, 0, 0, 0,             // major
+            45, 0, 0, 0,            // minor
+            0, 0, 2, 0,             // max_readahead
+            0x01, 0, 0x40, 0x40,    // flags
+            0x04, 0, 0, 0,          // flags2
+        ];
+        let golden = [&golden[..], &[0; 44]].concat(); // unused
+        let flags = InitFlags::ASYNC_READ | InitFlags::MAX_PAGES | InitFlags::INIT_EXT | InitFlags::CREATE_SUPP_GROUP;
+        assert_eq!(golden::request(26, &Init { flags, max_readahead_bytes: 128 << 10 }), golden);
+    }
+
+    #[test]
+    fn flags_have_the_numbers_of_fuse_h() {
+        // What virtiofsd 1.13 answers.
+        let flags = InitFlags::from_bits_retain(0x0104_4844_f829);
+        assert!(flags.contains(InitFlags::MAX_PAGES | InitFlags::DO_READDIRPLUS | InitFlags::SUBMOUNTS));
+        assert!(flags.contains(InitFlags::PARALLEL_DIROPS | InitFlags::INIT_EXT | InitFlags::CREATE_SUPP_GROUP));
+        assert!(!flags.intersects(InitFlags::NO_OPEN_SUPPORT | InitFlags::WRITEBACK_CACHE | InitFlags::POSIX_LOCKS));
+    }
+
+    #[test]
+    fn a_reply_is_read_from_the_bytes_of_fuse_h() {
+        let reply = InitReply::decode(&REPLY).unwrap();
+        assert_eq!((reply.major, reply.minor, reply.max_readahead), (7, 38, 128 << 10));
+        assert_eq!((reply.max_background, reply.congestion_threshold), (0x111, 0x112));
+        assert_eq!((reply.max_write, reply.time_gran), (1 << 20, 0x13));
+        assert_eq!((reply.max_pages, reply.map_alignment), (256, 21));
+        assert_eq!((reply.max_stack_depth, reply.request_timeout), (0x14, 0x15));
+        let known = InitFlags::ASYNC_READ | InitFlags::MAX_PAGES | InitFlags::INIT_EXT | InitFlags::CREATE_SUPP_GROUP;
+        assert_eq!(reply.flags(), known, "flags of the future are dropped");
+    }
+
+    #[test]
+    fn flags2_counts_only_with_init_ext() {
+        let without = golden::patched(&REPLY, 12, &0x0040_0001_u32.to_le_bytes());
+        let without = golden::patched(&without, 32, &[0xff; 4]);
+        let flags = InitReply::decode(&without).unwrap().flags();
+        assert_eq!(flags, InitFlags::ASYNC_READ | InitFlags::MAX_PAGES);
+    }
+
+    #[test]
+    fn a_reply_cut_short_at_any_byte_breaks_the_protocol() {
+        for length in 0..REPLY.len() {
+            assert!(is_protocol_error(&REPLY[..length]), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_longer_reply_is_good() {
+        for more in 0..=Init::REPLY_ROOM_BYTES - REPLY.len() {
+            let longer = [&REPLY[..], &vec![0xff; more]].concat();
+            assert_eq!(InitReply::decode(&longer).unwrap().as_bytes(), REPLY, "{more} bytes more");
+        }
+    }
+
+    #[test]
+    fn other_major_versions_and_minor_versions_before_31_are_refused() {
+        for (major, minor) in [(6, 38), (8, 38), (0, 0), (u32::MAX, 38), (7, 30), (7, 0)] {
+            assert!(is_protocol_error(&with_version(major, minor)), "{major}.{minor}");
+        }
+    }
+
+    #[test]
+    fn an_old_server_is_told_from_a_broken_one() {
+        let old = Err(Error::Protocol("the server speaks a version of FUSE older than 7.31"));
+        assert_eq!(InitReply::decode(&with_version(7, 22)[..24]).map(|_| ()), old);
+    }
+
+    #[test]
+    fn newer_minor_versions_are_good() {
+        for minor in [31, 45, 46, 1000, u32::MAX] {
+            assert_eq!(InitReply::decode(&with_version(7, minor)).unwrap().minor, minor);
         }
     }
 }

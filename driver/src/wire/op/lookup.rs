@@ -27,3 +27,35 @@ impl Operation for Lookup<'_> {
         body.decode()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_is_the_name_and_its_nul() {
+        let lookup = Lookup { name: Name::new(b"etc").unwrap() };
+        assert_eq!(golden::request(1, &lookup), b"etc\0");
+    }
+
+    #[test]
+    fn a_reply_is_an_entry() {
+        assert_eq!(golden::reply::<Lookup<'_>>(&golden::entry_bytes()), Ok(Some(golden::entry())));
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_a_good_reply() {
+        assert_eq!(golden::reply::<Lookup<'_>>(&[0; 128]), Ok(None));
+    }
+
+    #[test]
+    fn a_reply_that_leads_to_the_root_or_to_impossible_attributes_breaks_the_protocol() {
+        let mut bad = golden::impossible_attrs();
+        bad.iter_mut().for_each(|attr| *attr = golden::patched(&golden::entry_bytes(), 40, attr));
+        bad.push(golden::patched(&golden::entry_bytes(), 0, &1_u64.to_le_bytes()));
+        for body in bad {
+            assert!(matches!(golden::reply::<Lookup<'_>>(&body), Err(Error::Protocol(_))), "{body:x?}");
+        }
+    }
+}

@@ -23,7 +23,7 @@ pub(crate) use forget::Forget;
 pub(crate) use getattr::Getattr;
 pub(crate) use init::{Init, InitReply};
 pub(crate) use lookup::Lookup;
-pub(crate) use open::{Open, OpenFlags, Opened};
+pub(crate) use open::{Open, Opened};
 pub(crate) use opendir::Opendir;
 pub(crate) use read::{Read, ReadArgs};
 pub(crate) use readdir::Readdir;

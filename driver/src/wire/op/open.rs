@@ -78,3 +78,38 @@ impl Operation for Open {
         Ok(body.decode())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            2, 0, 1, 0,     // flags
+            0, 0, 0, 0,     // open_flags
+        ];
+        assert_eq!(golden::request(14, &Open { flags: 0x1_0002 }), golden);
+    }
+
+    #[test]
+    fn a_reply_is_read_from_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            5, 0, 0, 0, 0, 0, 0, 1,     // fh
+            0x0b, 0, 0, 0x80,           // open_flags: DIRECT_IO, KEEP_CACHE, CACHE_DIR and one of the future
+            7, 0, 0, 0,                 // backing_id
+        ];
+        let known = OpenFlags::DIRECT_IO | OpenFlags::KEEP_CACHE | OpenFlags::CACHE_DIR;
+        let flags = known | OpenFlags::from_bits_retain(1 << 31);
+        assert_eq!(golden::reply::<Open>(&golden), Ok(Opened { fh: FileHandle(5 | 1 << 56), flags }));
+    }
+
+    #[test]
+    fn any_reply_is_good() {
+        assert_eq!(golden::reply::<Open>(&[0; 16]).unwrap().fh, FileHandle(0));
+        assert_eq!(golden::reply::<Open>(&[0xff; 16]).unwrap().fh, FileHandle(u64::MAX));
+    }
+}

@@ -25,3 +25,31 @@ impl Operation for Opendir {
         Ok(body.decode())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::op::open::OpenFlags;
+    use crate::wire::{FileHandle, golden};
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            2, 0, 1, 0,     // flags
+            0, 0, 0, 0,     // open_flags
+        ];
+        assert_eq!(golden::request(27, &Opendir { flags: 0x1_0002 }), golden);
+    }
+
+    #[test]
+    fn a_reply_is_read_from_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            5, 0, 0, 0, 0, 0, 0, 0,     // fh
+            8, 0, 0, 0,                 // open_flags: CACHE_DIR
+            0, 0, 0, 0,                 // backing_id
+        ];
+        assert_eq!(golden::reply::<Opendir>(&golden), Ok(Opened { fh: FileHandle(5), flags: OpenFlags::CACHE_DIR }));
+    }
+}

@@ -47,3 +47,25 @@ impl Operation for Read {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            5, 0, 0, 0, 0, 0, 0, 1,     // fh
+            6, 0, 0, 0, 1, 0, 0, 0,     // offset
+            0, 0, 16, 0,                // size
+            0, 0, 0, 0,                 // read_flags
+            0, 0, 0, 0, 0, 0, 0, 0,     // lock_owner
+            2, 0, 1, 0,                 // flags
+            0, 0, 0, 0,                 // padding
+        ];
+        let read = Read { fh: FileHandle(5 | 1 << 56), offset: 0x1_0000_0006, size_bytes: 1 << 20, flags: 0x1_0002 };
+        assert_eq!(golden::request(15, &read), golden);
+    }
+}

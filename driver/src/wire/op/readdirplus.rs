@@ -27,3 +27,25 @@ impl Operation for Readdirplus {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            5, 0, 0, 0, 0, 0, 0, 1,                             // fh
+            0xf0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     // offset: the cookie, any 64 bits
+            0, 16, 0, 0,                                        // size
+            0, 0, 0, 0,                                         // read_flags
+            0, 0, 0, 0, 0, 0, 0, 0,                             // lock_owner
+            0, 0, 0, 0,                                         // flags
+            0, 0, 0, 0,                                         // padding
+        ];
+        let readdirplus = Readdirplus { fh: FileHandle(5 | 1 << 56), cookie: u64::MAX - 15, size_bytes: 4096 };
+        assert_eq!(golden::request(44, &readdirplus), golden);
+    }
+}

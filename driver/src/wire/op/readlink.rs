@@ -24,3 +24,14 @@ impl Operation for Readlink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_no_arguments() {
+        assert!(golden::request(5, &Readlink).is_empty());
+    }
+}

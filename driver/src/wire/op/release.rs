@@ -42,3 +42,21 @@ impl Operation for Release {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            5, 0, 0, 0, 0, 0, 0, 1,     // fh
+            2, 0, 1, 0,                 // flags
+            0, 0, 0, 0,                 // release_flags
+            0, 0, 0, 0, 0, 0, 0, 0,     // lock_owner
+        ];
+        assert_eq!(golden::request(18, &Release { fh: FileHandle(5 | 1 << 56), flags: 0x1_0002 }), golden);
+    }
+}

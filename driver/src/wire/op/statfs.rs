@@ -66,3 +66,50 @@ impl Operation for Statfs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden;
+
+    #[test]
+    fn a_request_has_no_arguments() {
+        assert!(golden::request(17, &Statfs).is_empty());
+    }
+
+    #[test]
+    fn a_reply_is_read_from_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            0x51, 0, 0, 0, 0, 0, 0, 1,      // blocks
+            0x52, 0, 0, 0, 0, 0, 0, 1,      // bfree
+            0x53, 0, 0, 0, 0, 0, 0, 1,      // bavail
+            0x54, 0, 0, 0, 0, 0, 0, 1,      // files
+            0x55, 0, 0, 0, 0, 0, 0, 1,      // ffree
+            0x56, 0, 0, 0,                  // bsize
+            0xff, 0, 0, 0,                  // namelen
+            0x57, 0, 0, 0,                  // frsize
+            0x58, 0, 0, 0,                  // padding
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // spare
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, //
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, //
+        ];
+        let expected = StatFs {
+            fragment_size_bytes: 0x57,
+            block_size_bytes: 0x56,
+            blocks: 0x51 | 1 << 56,
+            blocks_free: 0x52 | 1 << 56,
+            blocks_available: 0x53 | 1 << 56,
+            files: 0x54 | 1 << 56,
+            files_free: 0x55 | 1 << 56,
+            name_max_bytes: 255,
+        };
+        assert_eq!(golden::reply::<Statfs>(&golden), Ok(expected));
+    }
+
+    #[test]
+    fn any_reply_is_good() {
+        assert!(golden::reply::<Statfs>(&[0; 80]).is_ok());
+        assert_eq!(golden::reply::<Statfs>(&[0xff; 80]).unwrap().blocks, u64::MAX);
+    }
+}

@@ -122,3 +122,140 @@ impl Operation for Statx {
 fn encode_rdev(major: u32, minor: u32) -> u32 {
     (minor & 0xff) | (major & 0xfff) << 8 | (minor & 0xfff00) << 12
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{FileType, golden};
+
+    /// `fuse_statx_out`.
+    #[rustfmt::skip]
+    const BODY: [u8; 288] = [
+        0x61, 0, 0, 0, 0, 0, 0, 0,                          // attr_valid
+        0x62, 0, 0, 0,                                      // attr_valid_nsec
+        0x63, 0, 0, 0,                                      // flags
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     // spare
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0x1f, 0, 0,                                   // stat.mask: basic, btime and one more
+        0, 0x10, 0, 0,                                      // blksize
+        0x10, 0x20, 0, 0, 0, 0, 0, 0,                       // attributes: a mount's root and another
+        0x1b, 0, 0, 0,                                      // nlink
+        0x1c, 0, 0, 0,                                      // uid
+        0x1d, 0, 0, 0,                                      // gid
+        0xb0, 0x61,                                         // mode: a block device, 660
+        0xff, 0xff,                                         // spare0
+        0x11, 0, 0, 0, 0, 0, 0, 0,                          // ino
+        0x12, 0, 0, 0, 1, 0, 0, 0,                          // size
+        0x13, 0, 0, 0, 0, 0, 0, 0,                          // blocks
+        0, 0x20, 0, 0, 0, 0, 0, 0,                          // attributes_mask
+        0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     // atime.tv_sec
+        0xff, 0xc9, 0x9a, 0x3b, 0xff, 0xff, 0xff, 0xff,     // atime.tv_nsec, reserved
+        0x71, 0, 0, 0, 0, 0, 0, 0,                          // btime.tv_sec
+        0x72, 0, 0, 0, 0, 0, 0, 0,                          // btime.tv_nsec, reserved
+        0x73, 0, 0, 0, 0, 0, 0, 0,                          // ctime.tv_sec
+        0x74, 0, 0, 0, 0, 0, 0, 0,                          // ctime.tv_nsec, reserved
+        0x75, 0, 0, 0, 0, 0, 0, 0,                          // mtime.tv_sec
+        0x76, 0, 0, 0, 0, 0, 0, 0,                          // mtime.tv_nsec, reserved
+        0x03, 1, 0, 0,                                      // rdev_major
+        0x45, 0x23, 1, 0,                                   // rdev_minor
+        0x08, 0, 0, 0,                                      // dev_major
+        0x01, 0, 0, 0,                                      // dev_minor
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     // spare2
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     //
+    ];
+    const MASK_AT: usize = 32;
+
+    fn decode(at: usize, patch: &[u8]) -> Result<(Attr, Option<Timestamp>), Error> {
+        golden::reply::<Statx>(&golden::patched(&BODY, at, patch))
+    }
+
+    #[test]
+    fn a_request_has_the_bytes_of_fuse_h() {
+        #[rustfmt::skip]
+        let golden = [
+            1, 0, 0, 0,                     // getattr_flags: FH
+            0, 0, 0, 0,                     // reserved
+            5, 0, 0, 0, 0, 0, 0, 1,         // fh
+            0, 0, 0, 0,                     // sx_flags
+            0xff, 0x0f, 0, 0,               // sx_mask: basic and btime
+        ];
+        assert_eq!(golden::request(52, &Statx { fh: Some(FileHandle(5 | 1 << 56)) }), golden);
+        let by_nodeid = [&[0; 20][..], &golden[20..]].concat();
+        assert_eq!(golden::request(52, &Statx { fh: None }), by_nodeid);
+    }
+
+    #[test]
+    fn a_reply_is_read_from_the_bytes_of_fuse_h() {
+        let attr = Attr {
+            ino: 0x11,
+            file_type: FileType::BlockDevice,
+            permissions: 0o660,
+            nlink: 0x1b,
+            uid: 0x1c,
+            gid: 0x1d,
+            rdev: 0x1231_0345,
+            size_bytes: 0x1_0000_0012,
+            blocks: 0x13,
+            block_size_bytes: 0x1000,
+            accessed: Timestamp { seconds: -2, nanoseconds: 999_999_999 },
+            modified: Timestamp { seconds: 0x75, nanoseconds: 0x76 },
+            changed: Timestamp { seconds: 0x73, nanoseconds: 0x74 },
+            submount: true,
+        };
+        let born = Timestamp { seconds: 0x71, nanoseconds: 0x72 };
+        assert_eq!(golden::reply::<Statx>(&BODY), Ok((attr, Some(born))));
+    }
+
+    #[test]
+    fn a_time_of_birth_that_the_mask_does_not_announce_is_not_looked_at() {
+        let bytes = golden::patched(&BODY, MASK_AT, &0x7ff_u32.to_le_bytes());
+        let bytes = golden::patched(&bytes, 120, &[0xff; 4]);
+        assert_eq!(golden::reply::<Statx>(&bytes).unwrap().1, None);
+    }
+
+    #[test]
+    fn a_mount_root_counts_only_if_the_server_says_that_it_knows() {
+        assert!(!decode(88, &[0; 8]).unwrap().0.submount);
+        assert!(!decode(40, &[0; 8]).unwrap().0.submount);
+    }
+
+    #[test]
+    fn a_reply_without_a_basic_attribute_breaks_the_protocol() {
+        for bit in 0..11 {
+            let mask = 0xfff_u32 & !(1 << bit);
+            assert!(matches!(decode(MASK_AT, &mask.to_le_bytes()), Err(Error::Protocol(_))), "{mask:#x}");
+        }
+    }
+
+    #[test]
+    fn an_impossible_attribute_breaks_the_protocol() {
+        for at in [104, 120, 136, 152] {
+            assert!(matches!(decode(at, &1_000_000_000_u32.to_le_bytes()), Err(Error::Protocol(_))), "{at}");
+            assert!(matches!(decode(at, &[0xff; 4]), Err(Error::Protocol(_))), "{at}");
+        }
+        for size in [1_u64 << 63, u64::MAX] {
+            assert!(matches!(decode(72, &size.to_le_bytes()), Err(Error::Protocol(_))), "{size}");
+        }
+        for file_type in [0, 3, 5, 7, 9, 11, 13, 14, 15_u16] {
+            assert!(matches!(decode(60, &(file_type << 12).to_le_bytes()), Err(Error::Protocol(_))), "{file_type}");
+        }
+    }
+
+    #[test]
+    fn a_device_number_is_encoded_as_linux_does() {
+        assert_eq!(encode_rdev(8, 1), 0x801);
+        assert_eq!(encode_rdev(0xfff, 0xf_ffff), u32::MAX);
+    }
+}

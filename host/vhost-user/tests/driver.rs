@@ -1,0 +1,236 @@
+//! The driver against the real virtiofsd: what it reads, and how many requests that takes.
+
+mod common;
+
+use common::Folder;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use virtio_fs::{Errno, Error, FileType, MountOptions, VirtioFs};
+use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
+
+/// A running daemon for `folder`, and a mount of it.
+fn mount(folder: &Path) -> (Daemon, VirtioFs) {
+    let daemon = Daemon::start(folder, &DaemonOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let fs = mount_daemon(&daemon);
+    (daemon, fs)
+}
+
+fn mount_daemon(daemon: &Daemon) -> VirtioFs {
+    let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
+    VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions::default()).unwrap()
+}
+
+/// How many requests named `operation` the daemon got.
+fn count(requests: &BTreeMap<String, u64>, operation: &str) -> u64 {
+    requests.get(operation).copied().unwrap_or(0)
+}
+
+/// How many descriptors the daemon has open: one for each inode that it remembers, and for each open file.
+fn open_descriptors(daemon: &Daemon) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()
+}
+
+/// Bytes that differ from page to page.
+fn content(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
+}
+
+#[test]
+fn what_the_guest_sees_is_what_the_host_has() {
+    let folder = Folder::new();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir_all(at("a/b")).unwrap();
+    fs::write(at("a/b/file"), content(123_456)).unwrap();
+    fs::write(at("empty"), "").unwrap();
+    fs::write(at("hello"), "hello\n").unwrap();
+    fs::set_permissions(at("hello"), fs::Permissions::from_mode(0o4751)).unwrap();
+    fs::hard_link(at("hello"), at("again")).unwrap();
+    symlink("../../hello", at("a/b/up")).unwrap();
+    symlink("/a/b", at("absolute")).unwrap();
+    symlink("loop", at("loop")).unwrap();
+    mkfifo(&at("fifo"));
+    let (_daemon, vfs) = mount(folder.path());
+
+    assert_eq!(vfs.read("a/b/file").unwrap(), content(123_456));
+    assert_eq!(vfs.read("/absolute/up").unwrap(), b"hello\n");
+    assert_eq!(vfs.read_to_string("empty").unwrap(), "");
+    assert_eq!(vfs.read_link("absolute").unwrap(), b"/a/b");
+    assert_eq!(vfs.metadata("loop").unwrap_err().errno(), Errno::ELOOP);
+    assert_eq!(vfs.open("fifo").unwrap_err().errno(), Errno::EOPNOTSUPP);
+    assert!(vfs.exists("a/../hello").unwrap());
+    assert!(!vfs.exists("a/hello").unwrap());
+    for path in ["a/b/file", "empty", "hello", "again", "a", "fifo", "absolute", "loop", "."] {
+        let (guest, host) = (vfs.symlink_metadata(path).unwrap(), fs::symlink_metadata(at(path)).unwrap());
+        let attr = guest.attr();
+        assert_eq!((guest.len(), attr.ino, u64::from(attr.nlink)), (host.len(), host.ino(), host.nlink()), "{path}");
+        assert_eq!(u32::from(guest.permissions()), host.mode() & 0o7777, "{path}");
+        assert_eq!((attr.uid, attr.gid, attr.blocks), (host.uid(), host.gid(), host.blocks()), "{path}");
+        assert_eq!(guest.modified().seconds, host.mtime(), "{path}");
+        assert_eq!(i64::from(guest.modified().nanoseconds), host.mtime_nsec(), "{path}");
+    }
+    let mut names: Vec<_> = vfs.read_dir("/").unwrap().map(|entry| entry.unwrap().file_name().to_vec()).collect();
+    names.sort();
+    assert_eq!(names, [&b"a"[..], b"absolute", b"again", b"empty", b"fifo", b"hello", b"loop"]);
+    assert_eq!(vfs.metadata("fifo").unwrap().file_type(), FileType::Fifo);
+    assert!(vfs.statfs().unwrap().blocks > 0);
+    let (attr, born) = vfs.root().statx().unwrap();
+    assert_eq!((attr.ino, born), (fs::metadata(folder.path()).unwrap().ino(), None), "virtiofsd 1.13 has no STATX");
+    vfs.unmount().unwrap();
+}
+
+fn mkfifo(path: &Path) {
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+}
+
+#[test]
+fn a_64_mib_file_takes_64_reads() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("big"), content(64 << 20)).unwrap();
+    let (daemon, vfs) = mount(folder.path());
+    assert_eq!(vfs.negotiated().max_transfer_bytes, 1 << 20);
+    let read = vfs.read("big").unwrap();
+    assert!(read == content(64 << 20), "the bytes differ");
+    assert_eq!(count(&daemon.requests(), "Read"), 64);
+    vfs.unmount().unwrap();
+}
+
+#[test]
+fn listing_10_000_entries_takes_at_most_10_requests() {
+    let folder = Folder::new();
+    for number in 0..10_000 {
+        fs::write(folder.path().join(format!("file-{number:05}")), "").unwrap();
+    }
+    let (daemon, vfs) = mount(folder.path());
+    let mut listed = 0;
+    for entry in vfs.read_dir("/").unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().len(), 0);
+        listed += 1;
+    }
+    assert_eq!(listed, 10_000);
+    let requests = daemon.requests();
+    let messages = count(&requests, "Readdir") + count(&requests, "Readdirplus");
+    assert!(messages <= 10, "{messages} requests");
+    assert_eq!(count(&requests, "Lookup"), 0, "attributes come with the listing");
+    assert_eq!(count(&requests, "Forget"), 0, "forgets are batched");
+    assert!(count(&requests, "BatchForget") <= 10_000_u64.div_ceil(250));
+    vfs.unmount().unwrap();
+}
+
+/// DESTROY clears everything: what the daemon still remembers just before it is the driver's debt.
+#[test]
+fn before_destroy_the_daemon_remembers_only_the_root() {
+    let folder = Folder::new();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir_all(at("a/b/c")).unwrap();
+    for number in 0..700 {
+        fs::write(at(&format!("a/b/{number}")), "x").unwrap();
+    }
+    let (daemon, vfs) = mount(folder.path());
+    let before = open_descriptors(&daemon);
+
+    for number in (0..700).step_by(7) {
+        assert_eq!(vfs.read(format!("a/b/{number}")).unwrap(), b"x");
+        assert!(!vfs.exists(format!("a/b/c/{number}")).unwrap());
+    }
+    let kept: Vec<_> = vfs.read_dir("a/b").unwrap().map(Result::unwrap).collect();
+    // A cursor that is dropped half-way, and a file and a node that are held for a while.
+    assert!(vfs.read_dir("a/b").unwrap().next().is_some());
+    let (file, node) = (vfs.open("a/b/1").unwrap(), vfs.node("a/b/c").unwrap());
+    assert!(open_descriptors(&daemon) > before + 600);
+    drop((file, node, kept));
+    vfs.maintain();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while open_descriptors(&daemon) != before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(open_descriptors(&daemon), before, "inodes or open files that the daemon still remembers");
+
+    let requests = daemon.requests();
+    assert!(count(&requests, "Open") > 0 && count(&requests, "Opendir") > 0);
+    assert_eq!(count(&requests, "Open"), count(&requests, "Release"));
+    assert_eq!(count(&requests, "Opendir"), count(&requests, "Releasedir"));
+    assert_eq!(count(&requests, "Destroy"), 0);
+    vfs.unmount().unwrap();
+    assert_eq!(count(&daemon.requests(), "Destroy"), 1);
+}
+
+#[test]
+fn a_mount_that_is_in_use_ends_when_the_last_user_does() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("file"), "still here").unwrap();
+    let (daemon, vfs) = mount(folder.path());
+    let mut file = vfs.open("file").unwrap();
+    assert_eq!(vfs.unmount().unwrap_err().errno(), Errno::EBUSY);
+    let mut buffer = [0; 64];
+    assert_eq!(file.read(&mut buffer).unwrap(), 10);
+    drop(file);
+    let requests = daemon.requests();
+    assert_eq!((count(&requests, "Release"), count(&requests, "Destroy")), (1, 1));
+}
+
+#[test]
+fn a_daemon_serves_one_mount_after_the_other() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("file"), "again").unwrap();
+    let daemon = Daemon::start(folder.path(), &DaemonOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let vfs = mount_daemon(&daemon);
+    assert_eq!(vfs.read("file").unwrap(), b"again");
+    vfs.unmount().unwrap();
+    drop(daemon);
+    let (_daemon, vfs) = mount(folder.path());
+    assert_eq!(vfs.read("file").unwrap(), b"again");
+}
+
+#[test]
+fn two_mounts_stand_side_by_side() {
+    let folders = [Folder::new(), Folder::new()];
+    for (number, folder) in folders.iter().enumerate() {
+        fs::write(folder.path().join("name"), format!("folder {number}")).unwrap();
+    }
+    let mounts = folders.each_ref().map(|folder| mount(folder.path()));
+    for (number, (_, vfs)) in mounts.iter().enumerate() {
+        assert_eq!(vfs.read_to_string("name").unwrap(), format!("folder {number}"));
+    }
+}
+
+#[test]
+fn threads_read_through_one_mount() {
+    let folder = Folder::new();
+    for number in 0..4 {
+        fs::write(folder.path().join(format!("file-{number}")), content((3 << 20) + 1000 * number + 1)).unwrap();
+    }
+    let (daemon, vfs) = mount(folder.path());
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let vfs = &vfs;
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let path = format!("file-{number}");
+                    assert!(vfs.read(&path).unwrap() == content((3 << 20) + 1000 * number + 1), "{path} differs");
+                    assert_eq!(vfs.metadata("missing").unwrap_err().errno(), Errno::ENOENT);
+                }
+            });
+        }
+    });
+    let requests = daemon.requests();
+    assert_eq!((count(&requests, "Open"), count(&requests, "Release")), (80, 80));
+    vfs.unmount().unwrap();
+}
+
+#[test]
+fn a_killed_daemon_is_an_error_and_not_a_hang() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("file"), content(1 << 20)).unwrap();
+    let (daemon, vfs) = mount(folder.path());
+    let file = vfs.open("file").unwrap();
+    daemon.kill();
+    let start = Instant::now();
+    let mut buffer = vec![0; 1 << 20];
+    assert!(matches!(file.read_at(0, &mut buffer), Err(Error::Device(_))));
+    assert!(matches!(vfs.metadata("file"), Err(Error::Device(_))));
+    drop((file, vfs));
+    assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
+}
