@@ -23,8 +23,10 @@ pub enum SeekFrom {
     Current(i64),
 }
 
-/// How much a file of unknown size is read at a time, in bytes.
+/// How much a file of unknown size is read at first, in bytes.
 const UNKNOWN_SIZE_STEP_BYTES: usize = 64 << 10;
+/// How much of a file's size is believed before any of its bytes came: enough that many requests are in flight.
+const BELIEVED_SIZE_BYTES: usize = 16 << 20;
 
 impl File {
     pub(super) fn new(file: OpenFile) -> Self {
@@ -87,14 +89,13 @@ impl File {
         let mut content = Vec::new();
         loop {
             let filled = content.len();
-            if size == 0 {
-                // Room grows by doubling, so that a long file is not moved at each step.
-                content.try_reserve(UNKNOWN_SIZE_STEP_BYTES).map_err(|_| Error::NoMemory)?;
-                content.resize(filled + UNKNOWN_SIZE_STEP_BYTES, 0);
-            } else {
-                content.try_reserve_exact(size - filled).map_err(|_| Error::NoMemory)?;
-                content.resize(size, 0);
-            }
+            // Room grows by doubling at most: a size that lies costs no more than the first step.
+            let step = match size {
+                0 => UNKNOWN_SIZE_STEP_BYTES.max(filled),
+                _ => (size - filled).min(BELIEVED_SIZE_BYTES.max(filled)),
+            };
+            content.try_reserve_exact(step).map_err(|_| Error::NoMemory)?;
+            content.resize(filled + step, 0);
             let bytes = self.read_at(filled as u64, &mut content[filled..])?;
             content.truncate(filled + bytes);
             // A short read before the size is the end of a file that shrank, or an error that comes up when asked
