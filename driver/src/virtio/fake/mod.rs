@@ -4,6 +4,7 @@
 pub(crate) mod allocations;
 mod device;
 mod hal;
+pub(crate) mod pci;
 
 pub(crate) use device::{Build, FakeDevice, FakeTransport, Fault};
 pub(crate) use hal::{DeviceMemory, PagedHal, PlainHal};

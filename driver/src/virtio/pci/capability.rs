@@ -64,7 +64,7 @@ mod offset {
 /// The most capabilities that fit into 256 bytes of configuration space; a list with more runs in a circle.
 const CAPABILITIES_MAX: usize = 48;
 
-/// The capabilities found so far; of two of one kind the first counts (VIRTIO 1.3 §4.1.4.1).
+/// The capabilities found so far; of each kind the first that the driver can use counts (VIRTIO 1.3 §4.1.4.1).
 #[derive(Default)]
 struct Found {
     common: Option<Region>,
@@ -91,7 +91,7 @@ impl Capabilities {
             let reader = Reader { access, function, capability };
             match capability.id {
                 PCI_CAP_ID_VNDR => found.note_virtio(&reader, &bars)?,
-                CAP_ID_MSIX if found.msix.is_none() => found.msix = Some(reader.msix(&bars)?),
+                CAP_ID_MSIX if found.msix.is_none() => found.msix = reader.msix(&bars)?,
                 _ => {}
             }
         }
@@ -112,20 +112,22 @@ impl Found {
     fn note_virtio<C: ConfigurationAccess>(&mut self, reader: &Reader<'_, '_, C>, bars: &Bars) -> Result<(), Error> {
         let [cap_len, kind] = reader.capability.private_header.to_le_bytes();
         match kind {
-            cfg_type::COMMON if self.common.is_none() => self.common = Some(reader.region(cap_len, bars)?),
+            cfg_type::COMMON if self.common.is_none() => self.common = reader.region(cap_len, bars)?,
             // The driver polls and leaves the ISR status alone; what it is told of it must be right all the same.
             cfg_type::ISR => _ = reader.region(cap_len, bars)?,
-            cfg_type::DEVICE if self.device.is_none() => self.device = Some(reader.region(cap_len, bars)?),
+            cfg_type::DEVICE if self.device.is_none() => self.device = reader.region(cap_len, bars)?,
             cfg_type::NOTIFY if self.notify.is_none() => {
                 let multiplier = reader.field(cap_len, offset::NOTIFY_MULTIPLIER)?;
-                self.notify = Some((reader.region(cap_len, bars)?, multiplier));
+                self.notify = reader.region(cap_len, bars)?.map(|region| (region, multiplier));
             }
-            cfg_type::SHARED_MEMORY => {
-                let (id, region) = reader.shared_memory(cap_len, bars)?;
-                if self.shared_memory.iter().all(|&(known, _)| known != id) {
+            cfg_type::SHARED_MEMORY => match reader.shared_memory(cap_len, bars) {
+                Ok(Some((id, region))) if self.shared_memory.iter().all(|&(known, _)| known != id) => {
                     self.shared_memory.push((id, region));
                 }
-            }
+                // Gigabytes are what firmware has no room for first, and what the driver can do without.
+                Err(Error::Device(reason)) => log::warn!("{}: no shared memory: {reason}", reader.function),
+                other => _ = other?,
+            },
             _ => {}
         }
         Ok(())
@@ -152,7 +154,7 @@ impl<C: ConfigurationAccess> Reader<'_, '_, C> {
     }
 
     /// The range that a capability with 32-bit offset and length describes.
-    fn region(&self, cap_len: u8, bars: &Bars) -> Result<Region, Error> {
+    fn region(&self, cap_len: u8, bars: &Bars) -> Result<Option<Region>, Error> {
         let [bar, ..] = self.field(cap_len, offset::BAR_AND_ID)?.to_le_bytes();
         let start = self.field(cap_len, offset::OFFSET)?;
         let length = self.field(cap_len, offset::LENGTH)?;
@@ -160,38 +162,40 @@ impl<C: ConfigurationAccess> Reader<'_, '_, C> {
     }
 
     /// The id and range of a shared memory region: 64-bit offset and length.
-    fn shared_memory(&self, cap_len: u8, bars: &Bars) -> Result<(u8, Region), Error> {
+    fn shared_memory(&self, cap_len: u8, bars: &Bars) -> Result<Option<(u8, Region)>, Error> {
         let [bar, id, ..] = self.field(cap_len, offset::BAR_AND_ID)?.to_le_bytes();
         let wide = |low, high| -> Result<u64, Error> {
             Ok(u64::from(self.field(cap_len, low)?) | u64::from(self.field(cap_len, high)?) << 32)
         };
         let start = wide(offset::OFFSET, offset::OFFSET_HI)?;
         let length = wide(offset::LENGTH, offset::LENGTH_HI)?;
-        Ok((id, within_bar(bars, bar, start, length)?))
+        Ok(within_bar(bars, bar, start, length)?.map(|region| (id, region)))
     }
 
     /// The MSI-X capability (PCI 3.0 §6.8.2): message control in the header, then the place of the vector table.
-    fn msix(&self, bars: &Bars) -> Result<MsixCapability, Error> {
+    fn msix(&self, bars: &Bars) -> Result<Option<MsixCapability>, Error> {
         const MSIX_BYTES: u8 = 12;
         let vectors = (self.capability.private_header & 0x7ff) + 1;
         let table = self.field(MSIX_BYTES, 4)?;
         let (bar, start) = ((table & 7) as u8, table & !7);
         let table = within_bar(bars, bar, start.into(), u64::from(vectors) * MSIX_ENTRY_BYTES)?;
-        Ok(MsixCapability { vectors, table_address: table.address })
+        Ok(table.map(|table| MsixCapability { vectors, table_address: table.address }))
     }
 }
 
-/// `length` bytes from `start` on in BAR number `bar`.
-fn within_bar(bars: &Bars, bar: u8, start: u64, length: u64) -> Result<Region, Error> {
+/// `length` bytes from `start` on in BAR number `bar`; nothing if the driver cannot use that BAR: its number is reserved, or
+/// it is not there, or in I/O space. Such a capability must be passed over (VIRTIO 1.3 §4.1.4.1): QEMU's
+/// `modern-pio-notify` puts one before the one in memory.
+fn within_bar(bars: &Bars, bar: u8, start: u64, length: u64) -> Result<Option<Region>, Error> {
     let bar = bars.get(usize::from(bar)).and_then(Option::as_ref).and_then(BarInfo::memory_address_size);
-    let (base, size) = bar.ok_or(Error::Protocol("a capability names a BAR that does not exist"))?;
+    let Some((base, size)) = bar else { return Ok(None) };
     if base == 0 {
         return Err(Error::Device("a BAR of the device has no address: neither firmware nor kernel gave it one"));
     }
     let end = start.checked_add(length).filter(|&end| end <= size && length > 0);
     let address = end.and_then(|end| base.checked_add(end)).map(|_| base + start);
     match address {
-        Some(address) => Ok(Region { address, length }),
+        Some(address) => Ok(Some(Region { address, length })),
         None => Err(Error::Protocol("a capability reaches beyond its BAR")),
     }
 }

@@ -3,6 +3,8 @@
 mod access;
 mod capability;
 mod registers;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use capability::MsixCapability;
@@ -46,6 +48,8 @@ pub fn enumerate(access: &mut impl ConfigurationAccess) -> Vec<DeviceFunction> {
 }
 
 /// The first device that offers the directory named `tag`.
+///
+/// Opens one device after the other, as [`PciTransport::new`] does: none of them may be in operation meanwhile.
 ///
 /// # Errors
 ///

@@ -1,5 +1,7 @@
 //! Registers of a device in memory.
 
+#[cfg(test)]
+use super::super::fake::pci as fake;
 use core::ptr::NonNull;
 
 /// A range of device registers. Accesses are volatile and have the width of the register.
@@ -37,13 +39,19 @@ impl Registers {
     }
 
     pub(super) fn read<T: Register>(&self, offset: usize) -> T {
+        let register = self.register::<T>(offset);
+        #[cfg(test)]
+        fake::will_read(register.cast(), size_of::<T>());
         // SAFETY: valid and aligned by `register`; a `Register` is an integer.
-        unsafe { self.register::<T>(offset).read_volatile() }
+        unsafe { register.read_volatile() }
     }
 
     pub(super) fn write<T: Register>(&self, offset: usize, value: T) {
+        let register = self.register::<T>(offset);
         // SAFETY: as for `read`.
-        unsafe { self.register::<T>(offset).write_volatile(value) };
+        unsafe { register.write_volatile(value) };
+        #[cfg(test)]
+        fake::did_write(register.cast(), size_of::<T>());
     }
 }
 

@@ -60,6 +60,8 @@ pub struct PciTransport {
 impl PciTransport {
     /// Finds the registers of the device at `function`, and lets it answer to memory accesses and reach memory.
     ///
+    /// The device does not answer while its BARs are sized: it must not be in operation, by another transport, meanwhile.
+    ///
     /// # Errors
     ///
     /// [`Error::Protocol`] if its capabilities or its configuration break the rules; [`Error::Device`] if its BARs were
