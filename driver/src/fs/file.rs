@@ -48,7 +48,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// The server's; `EINVAL` if the range reaches beyond the largest offset, 2⁶³ − 1.
+    /// The server's; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         self.file.read_at(offset, buffer)
     }

@@ -13,49 +13,71 @@ pub(super) const BATCH: usize =
 ///
 /// # Locking
 ///
-/// One spin lock, never held while a message is sent. May be used where nothing may wait, but for [`Self::push`]'s
-/// result.
+/// One spin lock, never held while a message is sent. May be used where nothing may wait.
 pub(super) struct ForgetQueue {
     lists: Mutex<Lists>,
 }
 
 struct Lists {
     pending: Vec<ForgetOne>,
-    /// Emptied lists, to be filled again.
-    spare: Vec<Vec<ForgetOne>>,
+    /// An emptied list, to be filled again.
+    spare: Vec<ForgetOne>,
+}
+
+/// What must be sent now.
+pub(super) enum Batch {
+    /// A full list.
+    List(Vec<ForgetOne>),
+    /// One alone, for which there was no memory to wait in.
+    One(ForgetOne),
 }
 
 impl ForgetQueue {
     pub(super) fn new() -> Self {
-        Self { lists: Mutex::new(Lists { pending: Vec::with_capacity(BATCH), spare: Vec::with_capacity(1) }) }
+        Self { lists: Mutex::new(Lists { pending: Vec::new(), spare: Vec::new() }) }
     }
 
-    /// Adds `nlookup` lookups of `nodeid`. Gives back a list that is full and must be sent now.
-    pub(super) fn push(&self, nodeid: NodeId, nlookup: u64) -> Option<Vec<ForgetOne>> {
+    /// Adds `nlookup` lookups of `nodeid`. Gives back what must be sent now.
+    pub(super) fn push(&self, nodeid: NodeId, nlookup: u64) -> Option<Batch> {
+        let one = ForgetOne { nodeid: nodeid.0, nlookup };
         let mut lists = self.lists.lock();
-        lists.pending.push(ForgetOne { nodeid: nodeid.0, nlookup });
-        (lists.pending.len() >= BATCH).then(|| lists.take())
+        // A list is empty when it has no room: all lists are made for a batch.
+        if lists.pending.capacity() == 0 && lists.pending.try_reserve_exact(BATCH).is_err() {
+            return Some(Batch::One(one));
+        }
+        lists.pending.push(one);
+        (lists.pending.len() >= BATCH).then(|| Batch::List(lists.take()))
     }
 
-    /// All that is to be sent, if there is anything.
-    pub(super) fn take(&self) -> Option<Vec<ForgetOne>> {
+    /// All that waits, if there is anything.
+    pub(super) fn take(&self) -> Option<Batch> {
         let mut lists = self.lists.lock();
-        (!lists.pending.is_empty()).then(|| lists.take())
+        (!lists.pending.is_empty()).then(|| Batch::List(lists.take()))
     }
 
-    /// Gives back a list that was sent, to be filled again.
-    pub(super) fn recycle(&self, mut list: Vec<ForgetOne>) {
-        list.clear();
-        let mut lists = self.lists.lock();
-        if lists.spare.len() < lists.spare.capacity() {
-            lists.spare.push(list);
+    /// Gives back what was sent, so that its memory is used again.
+    pub(super) fn recycle(&self, batch: Batch) {
+        if let Batch::List(mut list) = batch {
+            list.clear();
+            // The list that was spare until now is freed, if there was one, when the lock is not held any more.
+            list = core::mem::replace(&mut self.lists.lock().spare, list);
+            drop(list);
+        }
+    }
+}
+
+impl Batch {
+    pub(super) fn as_slice(&self) -> &[ForgetOne] {
+        match self {
+            Self::List(list) => list,
+            Self::One(one) => core::slice::from_ref(one),
         }
     }
 }
 
 impl Lists {
     fn take(&mut self) -> Vec<ForgetOne> {
-        let empty = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH));
+        let empty = core::mem::take(&mut self.spare);
         core::mem::replace(&mut self.pending, empty)
     }
 }

@@ -8,11 +8,10 @@ mod read;
 pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
 pub use negotiate::Negotiated;
 
-use self::forget::ForgetQueue;
-use crate::wire::{BatchForget, Destroy, Forget, ForgetOne, InHeader, InitFlags, NodeId, Operation, Unique};
+use self::forget::{Batch, ForgetQueue};
+use crate::wire::{BatchForget, Destroy, Forget, InHeader, InitFlags, NodeId, Operation, Statx, Unique};
 use crate::{Errno, Error};
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -74,7 +73,7 @@ impl Session {
         if !negotiated.flags.contains(InitFlags::DO_READDIRPLUS) {
             session.note_absent(Optional::Readdirplus);
         }
-        if negotiated.minor < STATX_SINCE_MINOR {
+        if negotiated.minor < Statx::SINCE_MINOR {
             session.note_absent(Optional::Statx);
         }
         Ok(session)
@@ -85,6 +84,11 @@ impl Session {
     }
 
     /// Sends a request about `nodeid` and gives its reply.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal; [`Error::Device`] if the device failed; [`Error::Protocol`] if the reply breaks the protocol: the
+    /// device is given up if it is the reply's form that does, and goes on if it is the meaning of a field.
     pub(crate) fn call<O: Operation>(&self, nodeid: NodeId, operation: &O) -> Result<O::Reply, Error> {
         self.call_with_data(nodeid, operation, &mut []).map(|(reply, _)| reply)
     }
@@ -142,20 +146,20 @@ impl Session {
         if nodeid == NodeId::ROOT || nlookup == 0 || self.ended.load(Ordering::Relaxed) {
             return;
         }
-        if let Some(list) = self.forgets.push(nodeid, nlookup) {
-            self.send_forgets(list);
+        if let Some(batch) = self.forgets.push(nodeid, nlookup) {
+            self.send_forgets(batch);
         }
     }
 
     /// Sends all FORGETs that are waiting for company.
     pub(crate) fn flush_forgets(&self) {
-        if let Some(list) = self.forgets.take() {
-            self.send_forgets(list);
+        if let Some(batch) = self.forgets.take() {
+            self.send_forgets(batch);
         }
     }
 
-    fn send_forgets(&self, list: Vec<ForgetOne>) {
-        let sent = match list.as_slice() {
+    fn send_forgets(&self, batch: Batch) {
+        let sent = match batch.as_slice() {
             [one] => {
                 let forget = Forget { nlookup: one.nlookup };
                 let header = self.header::<Forget>(NodeId(one.nodeid));
@@ -168,9 +172,9 @@ impl Session {
             }
         };
         if let Err(error) = sent {
-            log::debug!("{} inodes were not forgotten: {error}", list.len());
+            log::debug!("{} inodes were not forgotten: {error}", batch.as_slice().len());
         }
-        self.forgets.recycle(list);
+        self.forgets.recycle(batch);
     }
 
     /// Ends the session: sends the FORGETs that wait, then FUSE_DESTROY, and resets the device. Does nothing the second
@@ -209,8 +213,6 @@ impl Drop for Session {
 const FIRST_UNIQUE: u64 = 2;
 /// Requests have even numbers: the odd ones name a request's INTERRUPT (`FUSE_INT_REQ_BIT`).
 const UNIQUE_STEP: u64 = 2;
-/// The first minor version that has FUSE_STATX.
-const STATX_SINCE_MINOR: u32 = 39;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,10 @@ impl Session {
     /// Reads from an open file into `buffer`, in requests of [`Negotiated::max_transfer_bytes`](super::Negotiated) that
     /// are in flight together. Gives the number of bytes read: less than `buffer` holds at the end of the file, or
     /// before an error that the next read will meet again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::call`]; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1.
     pub(crate) fn read(
         &self,
         nodeid: NodeId,
@@ -17,9 +21,9 @@ impl Session {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
-        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
-            return Err(Error::Invalid(Errno::EINVAL));
-        }
+        let room = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
+        let readable = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let buffer = &mut buffer[..readable];
         let total = buffer.len();
         let unit = self.negotiated.max_transfer_bytes;
         // Up to where the buffer is filled without a gap, as far as the replies tell, and what stopped it there.

@@ -64,7 +64,7 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// The server's. The position stays where it was.
+    /// The server's; [`Error::Protocol`] for an impossible entry, which can be passed over by going on.
     pub fn next_entry(&mut self) -> Result<Option<DirEntry<'_>>, Error> {
         if self.reader.position >= self.reply_bytes {
             if self.at_end {
@@ -77,7 +77,7 @@ impl Dir {
         match next {
             Ok(dirent) => {
                 self.cookie = dirent.cookie;
-                let node = dirent.entry.map(|entry| (Node::from_entry(session.clone(), &entry), entry.attr));
+                let node = dirent.entry.map(|entry| Node::from_entry(session, &entry)).transpose()?;
                 // The attributes are newer than the directory's own word.
                 let file_type = node.as_ref().map(|(_, attr)| attr.file_type).or(dirent.file_type);
                 Ok(Some(DirEntry { name: dirent.name, ino: dirent.ino, file_type, cookie: dirent.cookie, node }))

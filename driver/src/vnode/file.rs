@@ -39,7 +39,7 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// The server's; `EINVAL` if the range reaches beyond the largest offset, 2⁶³ − 1.
+    /// The server's; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let fh = self.fh.unwrap_or(FileHandle(0));
         self.node.session().read(self.node.nodeid(), fh, self.flags, offset, buffer)

@@ -40,9 +40,16 @@ impl Node {
         Self { inode: Arc::new(Inode { session, nodeid: NodeId::ROOT, file_type: FileType::Directory }) }
     }
 
-    /// The inode of `entry`, of which the server counted one lookup for the caller.
-    pub(super) fn from_entry(session: Arc<Session>, entry: &Entry) -> Self {
-        Self { inode: Arc::new(Inode { session, nodeid: entry.nodeid, file_type: entry.attr.file_type }) }
+    /// The inode of `entry`, of which the server counted one lookup for the caller, and its attributes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the attributes are impossible. The lookup is taken back.
+    pub(super) fn from_entry(session: &Arc<Session>, entry: &Entry) -> Result<(Self, Attr), Error> {
+        let nodeid = entry.nodeid;
+        let attr = entry.attr.inspect_err(|_| session.forget(nodeid, 1))?;
+        let inode = Inode { session: session.clone(), nodeid, file_type: attr.file_type };
+        Ok((Self { inode: Arc::new(inode) }, attr))
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
@@ -70,7 +77,7 @@ impl Node {
         let lookup = Lookup { name: Name::new(name.as_ref())? };
         self.expect_directory()?;
         let entry = self.session().call(self.nodeid(), &lookup)?.ok_or(Error::Refused(Errno::ENOENT))?;
-        Ok((Self::from_entry(self.session().clone(), &entry), entry.attr))
+        Self::from_entry(self.session(), &entry)
     }
 
     /// The attributes of the inode.

@@ -43,48 +43,44 @@ impl DirentReader {
     ///
     /// # Errors
     ///
-    /// [`DirentError`] if the entry breaks the protocol; what follows it cannot be read then.
+    /// [`DirentError`] if the entry breaks the protocol. The one behind it can be read all the same, unless it is not to be
+    /// found; then this was the last.
     pub(crate) fn next<'a>(&mut self, reply: &'a [u8]) -> Option<Result<Dirent<'a>, DirentError>> {
         let rest = reply.get(self.position..).filter(|rest| !rest.is_empty())?;
-        let parsed = self.parse(rest);
-        self.position = match parsed {
-            Ok((_, bytes)) => self.position + bytes,
-            Err(_) => reply.len(),
-        };
-        Some(parsed.map(|(dirent, _)| dirent))
+        let (dirent, bytes) = self.parse(rest);
+        self.position += bytes;
+        Some(dirent)
     }
 
-    fn parse<'a>(&self, rest: &'a [u8]) -> Result<(Dirent<'a>, usize), DirentError> {
-        const CUT: DirentError =
-            DirentError { error: Error::Protocol("a directory entry is cut short"), counted: None };
+    /// The entry at the start of `rest`, and its length in bytes: all that is left if the entry does not tell.
+    fn parse<'a>(&self, rest: &'a [u8]) -> (Result<Dirent<'a>, DirentError>, usize) {
+        let fail = |rule, counted| Err(DirentError { error: Error::Protocol(rule), counted });
+        let cut = |counted| (fail("a directory entry is cut short", counted), rest.len());
+
         let (entry, after_entry) = if self.plus {
-            let (raw, after) = RawEntry::read_from_prefix(rest).map_err(|_| CUT)?;
+            let Ok((raw, after)) = RawEntry::read_from_prefix(rest) else { return cut(None) };
             (Some(raw), after)
         } else {
             (None, rest)
         };
-        let counted = entry.map(|raw| NodeId(raw.nodeid)).filter(|&nodeid| nodeid != NodeId(0));
-        let fail = |rule| DirentError { error: Error::Protocol(rule), counted };
-
-        let (raw, after_header) =
-            RawDirent::read_from_prefix(after_entry).map_err(|_| fail("a directory entry is cut short"))?;
-        let name = after_header
-            .get(..raw.namelen as usize)
-            .ok_or(fail("a directory entry's name is longer than the reply"))?;
-        let special = name == b"." || name == b"..";
-        if !special && Name::new(name).is_err() {
-            return Err(fail("a directory entry has an impossible name"));
-        }
-        // No lookup is counted of "." and "..", whatever nodeid they carry.
-        let entry = match entry {
-            Some(raw) if !special => raw.decode().map_err(|error| DirentError { error, counted })?,
-            _ => None,
-        };
+        let counted = entry.map(|raw| NodeId(raw.nodeid)).filter(|nodeid| !matches!(*nodeid, NodeId(0) | NodeId::ROOT));
+        let Ok((raw, after_header)) = RawDirent::read_from_prefix(after_entry) else { return cut(counted) };
+        let Some(name) = after_header.get(..raw.namelen as usize) else { return cut(counted) };
         let unpadded = rest.len() - after_header.len() + name.len();
         // The last entry may come without its padding.
         let bytes = unpadded.next_multiple_of(8).min(rest.len());
+
+        let special = name == b"." || name == b"..";
+        if !special && Name::new(name).is_err() {
+            return (fail("a directory entry has an impossible name", counted), bytes);
+        }
+        // No lookup is counted of "." and "..", whatever nodeid they carry.
+        let entry = match entry.filter(|_| !special).map(|raw| raw.decode()).transpose() {
+            Ok(entry) => entry.flatten(),
+            Err(error) => return (Err(DirentError { error, counted }), bytes),
+        };
         let file_type = FileType::from_dirent(raw.file_type);
-        Ok((Dirent { name, ino: raw.ino, cookie: raw.off, file_type, entry }, bytes))
+        (Ok(Dirent { name, ino: raw.ino, cookie: raw.off, file_type, entry }), bytes)
     }
 }
 
@@ -202,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_name_breaks_the_protocol_and_ends_the_listing() {
+    fn an_impossible_name_breaks_the_protocol_and_can_be_passed_over_if_its_length_is_known() {
         let long = [b'x'; 300];
         for (namelen, name) in [
             (0, &b""[..]),         // none
@@ -220,10 +216,13 @@ mod tests {
             for plus in [false, true] {
                 let bad = dirent_with_namelen(namelen, name);
                 let bad = if plus { [golden::entry_bytes(), bad].concat() } else { bad };
-                let reply = [bad, vec![0; 16]].concat();
+                let good = if plus { direntplus(b"good") } else { dirent(b"good") };
+                let is_known = namelen as usize == name.len();
+                let reply = if is_known { [bad, good].concat() } else { bad };
                 let entries = read(plus, &reply);
                 let counted = plus.then_some(NodeId(0x21));
-                assert_eq!(entries.len(), 1, "{namelen}");
+                assert_eq!(entries.len(), 1 + usize::from(is_known), "{namelen}");
+                assert!(entries[1..].iter().all(|entry| entry.is_ok_and(|entry| entry.name == b"good")), "{namelen}");
                 let error = entries[0].unwrap_err();
                 assert!(matches!(error.error, Error::Protocol(_)), "{namelen}");
                 assert_eq!(error.counted, counted, "{namelen}");
@@ -241,14 +240,14 @@ mod tests {
     fn an_entry_with_impossible_attributes_tells_what_the_server_counted() {
         for attr in golden::impossible_attrs() {
             let reply = [golden::patched(&direntplus(b"a"), 40, &attr), direntplus(b"b")].concat();
-            let entries = read(true, &reply);
-            assert_eq!(entries.len(), 1);
-            let error = entries[0].unwrap_err();
-            assert!(matches!(error.error, Error::Protocol(_)));
-            assert_eq!(error.counted, Some(NodeId(0x21)));
+            let [bad, good] = read(true, &reply)[..] else { panic!("two entries") };
+            let bad = bad.unwrap().entry.unwrap();
+            assert_eq!(bad.nodeid, NodeId(0x21));
+            assert!(matches!(bad.attr, Err(Error::Protocol(_))));
+            assert_eq!(good, Ok(meaning(b"b", Some(golden::entry()))));
         }
         let root = golden::patched(&direntplus(b"a"), 0, &1_u64.to_le_bytes());
-        assert!(matches!(read(true, &root)[..], [Err(DirentError { error: Error::Protocol(_), .. })]));
+        assert!(matches!(read(true, &root)[..], [Err(DirentError { error: Error::Protocol(_), counted: None })]));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) nodeid: NodeId,
-    pub(crate) attr: Attr,
+    /// The attributes; an error if they are impossible. The lookup is counted all the same, and must be taken back.
+    pub(crate) attr: Result<Attr, Error>,
 }
 
 /// `fuse_entry_out`.
@@ -27,11 +28,15 @@ pub(crate) struct RawEntry {
 
 impl RawEntry {
     /// The inode, or `None` if the name does not exist (nodeid 0).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the inode is the root, of which no lookups are counted.
     pub(crate) fn decode(&self) -> Result<Option<Entry>, Error> {
         match NodeId(self.nodeid) {
             NodeId(0) => Ok(None),
             NodeId::ROOT => Err(Error::Protocol("a name leads to the root's nodeid")),
-            nodeid => Ok(Some(Entry { nodeid, attr: self.attr.decode()? })),
+            nodeid => Ok(Some(Entry { nodeid, attr: self.attr.decode() })),
         }
     }
 }
@@ -63,10 +68,12 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_with_impossible_attributes_breaks_the_protocol() {
+    fn an_entry_with_impossible_attributes_still_tells_its_inode() {
         for attr in golden::impossible_attrs() {
             let bytes = golden::patched(&golden::entry_bytes(), 40, &attr);
-            assert!(matches!(decode(&bytes), Err(Error::Protocol(_))), "{bytes:x?}");
+            let entry = decode(&bytes).unwrap().unwrap();
+            assert_eq!(entry.nodeid, golden::entry().nodeid);
+            assert!(matches!(entry.attr, Err(Error::Protocol(_))), "{bytes:x?}");
         }
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn entry_bytes() -> Vec<u8> {
 
 /// What [`entry_bytes`] mean.
 pub(super) fn entry() -> Entry {
-    Entry { nodeid: NodeId(0x21), attr: attr() }
+    Entry { nodeid: NodeId(0x21), attr: Ok(attr()) }
 }
 
 /// Attributes with one field that cannot be.

@@ -308,3 +308,23 @@ fn an_entry_without_a_nodeid_is_listed_without_an_inode() {
     assert_eq!(channel.server().lock().left_at_destroy()[0].known_nodes, 2);
     assert_eq!(channel.server().lock().violations(), [""; 0]);
 }
+
+#[test]
+fn an_entry_with_impossible_attributes_is_taken_back_and_can_be_passed_over() {
+    let mut server = FakeServer::new();
+    server.file("a", "").file("b", "");
+    server.tamper(|opcode, reply| {
+        if opcode == opcode::READDIRPLUS && reply.len() > 16 {
+            // The third entry, behind "." and "..".
+            let third = 16 + 2 * 160;
+            reply[third + 100..third + 104].fill(0);
+        }
+    });
+    let mounted = Mounted::over(FakeChannel::new(server)).unwrap();
+    let mut dir = mounted.fs.root().opendir().unwrap();
+    let outcomes: Vec<bool> = (0..4).map(|_| dir.next_entry().is_ok_and(|entry| entry.is_some())).collect();
+    assert_eq!(outcomes, [true, true, false, true]);
+    assert!(dir.next_entry().unwrap().is_none());
+    drop(dir);
+    mounted.unmount();
+}

@@ -161,3 +161,20 @@ fn a_lookup_that_leads_to_the_root_is_refused() {
     mounted.fs.maintain();
     assert_eq!(mounted.count(opcode::FORGET), 0);
 }
+
+/// The mode in the first `fuse_entry_out` of a reply.
+const MODE: core::ops::Range<usize> = 16 + 40 + 60..16 + 40 + 64;
+
+#[test]
+fn a_lookup_with_impossible_attributes_is_an_error_and_taken_back() {
+    let mounted = mount();
+    mounted.server(|server| {
+        server.tamper(|opcode, reply| {
+            if opcode == opcode::LOOKUP {
+                reply[MODE].fill(0);
+            }
+        });
+    });
+    assert!(matches!(mounted.fs.root().lookup("d"), Err(Error::Protocol(_))));
+    mounted.unmount();
+}

@@ -78,6 +78,11 @@ const BTIME: u32 = 0x800;
 /// `STATX_ATTR_MOUNT_ROOT`: the inode is the root of a file system.
 const MOUNT_ROOT: u64 = 0x2000;
 
+impl Statx {
+    /// The first minor version that has FUSE_STATX.
+    pub(crate) const SINCE_MINOR: u32 = 39;
+}
+
 impl Operation for Statx {
     const OPCODE: Opcode = Opcode(52);
     type Args = StatxArgs;
