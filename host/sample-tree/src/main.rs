@@ -8,7 +8,6 @@
 //!
 //! The format of the list is described in [`manifest`], what the trees hold in [`make`].
 
-mod escape;
 mod make;
 mod manifest;
 

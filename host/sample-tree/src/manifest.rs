@@ -19,13 +19,13 @@
 //! | `path` | relative to the directory, components separated by `/`, no leading `./`; `.` for the directory itself |
 //! | `target` | only for symbolic links: ` -> ` and the target's bytes |
 //!
-//! In `path` and `target` each byte outside `0x21..=0x7e`, and the backslash itself, is written as `\xHH` with lower-case
-//! hexadecimal digits; so no field contains a space and each line can be taken apart again.
+//! `path` and `target` are escaped as by `escape_ascii` of Rust's byte slices: `\t`, `\r`, `\n`, `\'`, `\"`, `\\`, and
+//! `\xHH` for other bytes that are not printable ASCII. So a list is lines of text whatever the names are.
 //!
 //! ```text
 //! d 0755 4096 1700000000.000000000 3 - .
 //! f 0644 21 1700000001.001000003 1 6a09…(64 digits) hello.txt
-//! l 0777 9 1700000002.002000006 1 - my\x20link -> hello.txt
+//! l 0777 9 1700000002.002000006 1 - my link -> hello.txt
 //! ```
 
 use std::ffi::OsString;
@@ -36,8 +36,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-
-use crate::escape::escape;
 
 /// The bits of `st_mode` that hold the type, and their values (`stat(2)`, inode(7)).
 const TYPE_MASK: u32 = 0o170_000;
@@ -62,11 +60,11 @@ fn entry(path: &Path, name: &[u8], metadata: &Metadata, out: &mut impl Write) ->
         metadata.mtime(),
         metadata.mtime_nsec(),
         metadata.nlink(),
-        escape(shown),
+        shown.escape_ascii(),
     )?;
     if kind == 'l' {
         let target = about(path, fs::read_link(path))?;
-        write!(out, " -> {}", escape(target.as_os_str().as_bytes()))?;
+        write!(out, " -> {}", target.as_os_str().as_bytes().escape_ascii())?;
     }
     writeln!(out)?;
     if kind == 'd' {
@@ -187,7 +185,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o4751)).unwrap();
         assert_eq!(
             lines(&folder.0)[1],
-            "f 4751 3 -1.500000000 2 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad a\\x20file"
+            "f 4751 3 -1.500000000 2 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad a file"
         );
     }
 
@@ -197,7 +195,7 @@ mod tests {
         symlink(".", folder.0.join("loop")).unwrap();
         symlink("no where\\", folder.0.join("dangling")).unwrap();
         let lines = lines(&folder.0);
-        assert_eq!(paths(&lines), [".", "dangling -> no\\x20where\\x5c", "loop -> ."]);
+        assert_eq!(paths(&lines), [".", r"dangling -> no where\\", "loop -> ."]);
         assert!(lines[1].starts_with("l 0777 9 "));
         assert_eq!(lines[1].split(' ').nth(5), Some("-"));
     }
