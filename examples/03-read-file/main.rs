@@ -3,8 +3,6 @@
 #![no_std]
 #![no_main]
 
-extern crate alloc;
-
 use kernel_glue::{Kernel, KernelHal, print, println};
 use virtio_fs::virtio::pci;
 use virtio_fs::{Error, MountOptions, VirtioFs};

@@ -31,7 +31,8 @@ pub struct DeviceOptions {
     pub request_queues: u16,
     /// How many requests may be in flight in one queue; at most 64.
     pub requests_in_flight: u16,
-    /// The most bytes of data of one request. Each request that may be in flight takes 16 bytes of memory per 4 KiB.
+    /// The most bytes of data of one request. Each request that may be in flight takes 48 bytes of memory per
+    /// 4 KiB of it.
     pub max_request_bytes: usize,
     /// How long the device may take for a request before it is given up and reset.
     pub request_timeout: Duration,
