@@ -94,6 +94,8 @@ fn unknown_capabilities_are_ignored() {
         assert_usual(&read_with(virtio_capability(cfg_type, 255, u32::MAX, u32::MAX)).unwrap());
         assert_usual(&read_with(std::vec![9, 0, 4, cfg_type]).unwrap());
     }
+    // As many as there is room for.
+    assert_usual(&read_list(&[std::vec![std::vec![0; 4]; 20], capabilities()].concat()).unwrap());
     // Power management, MSI, PCI Express, enhanced allocation, and what there is not.
     for id in [0x01, 0x05, 0x10, 0x14, 0x00, 0xff] {
         let mut other = virtio_capability(1, REGISTERS_BAR, 0x10, 0x10);
