@@ -122,7 +122,7 @@ fn a_list_that_runs_in_a_circle_ends() {
 
 #[test]
 fn a_list_that_leads_astray_ends() {
-    for target in 1..=255 {
+    for target in (1..=255).step_by(if cfg!(miri) { 31 } else { 1 }) {
         // What is read there is whatever is there; it must end, and within bounds.
         _ = read(&mut bus_with(|function| function.config[0x34] = target));
         _ = read(&mut bus_with(|function| function.config[0x41] = target));
