@@ -146,8 +146,8 @@ struct Reader<'r, 'a, C: ConfigurationAccess> {
 impl<C: ConfigurationAccess> Reader<'_, '_, C> {
     /// The 32-bit field at `offset` of a capability that is `cap_len` bytes long.
     fn field(&self, cap_len: u8, offset: u8) -> Result<u32, Error> {
-        let at = self.capability.offset.checked_add(offset).filter(|at| at.checked_add(3).is_some());
-        match at {
+        // Both are multiples of 4: a word that begins within configuration space ends within it.
+        match self.capability.offset.checked_add(offset) {
             Some(at) if offset + 4 <= cap_len => Ok(self.access.read_word(self.function, at)),
             _ => Err(Error::Protocol("a capability is cut short")),
         }

@@ -94,6 +94,8 @@ fn unknown_capabilities_are_ignored() {
         assert_usual(&read_with(virtio_capability(cfg_type, 255, u32::MAX, u32::MAX)).unwrap());
         assert_usual(&read_with(std::vec![9, 0, 4, cfg_type]).unwrap());
     }
+    // As many as there is room for.
+    assert_usual(&read_list(&[std::vec![std::vec![0; 4]; 20], capabilities()].concat()).unwrap());
     // Power management, MSI, PCI Express, enhanced allocation, and what there is not.
     for id in [0x01, 0x05, 0x10, 0x14, 0x00, 0xff] {
         let mut other = virtio_capability(1, REGISTERS_BAR, 0x10, 0x10);
@@ -120,7 +122,7 @@ fn a_list_that_runs_in_a_circle_ends() {
 
 #[test]
 fn a_list_that_leads_astray_ends() {
-    for target in 1..=255 {
+    for target in (1..=255).step_by(if cfg!(miri) { 31 } else { 1 }) {
         // What is read there is whatever is there; it must end, and within bounds.
         _ = read(&mut bus_with(|function| function.config[0x34] = target));
         _ = read(&mut bus_with(|function| function.config[0x41] = target));

@@ -255,6 +255,7 @@ fn a_reset_that_is_not_confirmed_ends_within_bounds() {
     for gone in [false, true] {
         pci.with(HERE, |function| (function.ignores_reset, function.is_gone) = (true, gone));
         let platform = FakePlatform::new();
+        platform.set_step(Duration::from_millis(50));
         assert_eq!(transport.reset(&platform), Err(Error::Device("it does not confirm its reset")));
         let waited = platform.time().0;
         assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(3), "waited for {waited:?}");
