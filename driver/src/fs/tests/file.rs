@@ -122,7 +122,6 @@ fn a_whole_file_is_read_with_one_read_of_its_size() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_file_whose_size_says_0_is_read_to_its_end() {
     let content: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
     for bytes in [1, 65_535, 65_536, 65_537, 200_000] {
@@ -178,7 +177,6 @@ fn an_error_in_the_middle_of_a_whole_file_is_not_its_end() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_size_that_lies_costs_no_memory() {
     let mounted = mount();
     for size_bytes in [1 << 32, 1 << 50, i64::MAX as u64] {
@@ -189,7 +187,6 @@ fn a_size_that_lies_costs_no_memory() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_file_larger_than_what_is_believed_at_once_is_read_whole() {
     let content: Vec<u8> = (0..40_u32 << 20).map(|at| (at ^ at >> 11) as u8).collect();
     let mounted = Mounted::new(|server| {

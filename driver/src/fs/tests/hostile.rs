@@ -129,7 +129,6 @@ fn everywhere(test: impl Fn(u32, usize, usize, bool)) {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_reply_may_be_cut_short_anywhere() {
     everywhere(|opcode, skip, longest, readdirplus| {
         for bytes in 0..longest {
@@ -141,7 +140,6 @@ fn a_reply_may_be_cut_short_anywhere() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_body_may_be_cut_short_anywhere() {
     everywhere(|opcode, skip, longest, readdirplus| {
         for bytes in 0..longest - 16 {
@@ -151,7 +149,6 @@ fn a_body_may_be_cut_short_anywhere() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_header_may_say_anything() {
     let faults = |longest: usize| {
         let lens = [0, 1, 15, 16, 17, longest as u32 + 1, 1 << 20, 1 << 31, u32::MAX].map(Fault::Len);
@@ -169,7 +166,6 @@ fn a_header_may_say_anything() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_server_may_refuse_anything() {
     everywhere(|opcode, skip, _, readdirplus| {
         for errno in [1, 2, 4, 5, 11, 12, 13, 20, 22, 38, 40, 95, 116, 133, 511].map(Errno) {
@@ -181,7 +177,6 @@ fn a_server_may_refuse_anything() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_body_may_be_anything_of_the_right_length() {
     everywhere(|opcode, skip, longest, readdirplus| {
         for byte in [0, 1, 0x2e, 0x2f, 0x7f, 0x80, 0xff] {
@@ -191,7 +186,6 @@ fn a_body_may_be_anything_of_the_right_length() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_body_may_be_of_any_length() {
     everywhere(|opcode, skip, longest, readdirplus| {
         for bytes in [0, 1, 16, 64, longest, longest + 1, 4096, 4097, 1 << 16] {
@@ -203,7 +197,6 @@ fn a_body_may_be_of_any_length() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn every_field_of_every_reply_may_be_wrong() {
     everywhere(|opcode, skip, longest, readdirplus| {
         for at in (16..longest).step_by(4) {
@@ -224,7 +217,6 @@ fn every_field_of_every_reply_may_be_wrong() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn replies_with_random_bytes_never_make_the_driver_panic() {
     for seed in 0..300 {
         let mut server = FakeServer::new();
@@ -260,7 +252,6 @@ fn a_listing_that_never_ends_takes_no_more_than_its_reader_asks_for() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn the_books_are_kept_whatever_the_server_refuses() {
     everywhere(|opcode, skip, _, readdirplus| {
         if matches!(opcode, opcode::INIT | opcode::RELEASE | opcode::RELEASEDIR) {
@@ -275,7 +266,6 @@ fn the_books_are_kept_whatever_the_server_refuses() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_device_may_fail_at_any_request() {
     let mut server = FakeServer::new();
     tree(&mut server);

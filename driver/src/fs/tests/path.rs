@@ -207,7 +207,6 @@ fn names_are_bytes() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_path_of_a_thousand_directories_is_walked() {
     let deep = "d/".repeat(1000);
     let mounted = Mounted::new(|server| {
@@ -304,7 +303,6 @@ fn a_target_longer_than_its_room_ends_the_session() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_link_that_grows_without_end_is_a_loop_in_bounded_memory() {
     // Each step puts 4 KB before what is left.
     let target = [b"l/".repeat(2000), b"x".to_vec()].concat();

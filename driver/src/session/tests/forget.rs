@@ -48,7 +48,6 @@ fn one_inode_is_forgotten_by_forget_and_several_by_batch_forget() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn forgets_are_sent_when_a_message_is_full() {
     let (mounted, requests) = mount_files(1);
     for _ in 0..3 * BATCH + 5 {
@@ -65,7 +64,6 @@ fn forgets_are_sent_when_a_message_is_full() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_listing_of_1000_entries_is_forgotten_in_few_messages() {
     let (mounted, _) = mount_files(1000);
     assert_eq!(mounted.fs.read_dir("/").unwrap().filter(Result::is_ok).count(), 1000);

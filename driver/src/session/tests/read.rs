@@ -36,7 +36,6 @@ fn read(file: &File, offset: u64, bytes: usize) -> Result<Vec<u8>, Error> {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_file_of_64_mib_is_read_with_64_requests_of_which_8_are_in_flight() {
     let content = pattern(64 * MIB);
     let mut server = FakeServer::new();
@@ -62,7 +61,6 @@ fn the_last_piece_is_as_short_as_the_buffer_asks() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn replies_may_come_in_any_order() {
     for window in [1, 2, 3, 8, 100] {
         let channel = small_pieces(100_000);
@@ -79,7 +77,6 @@ fn replies_may_come_in_any_order() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn behind_the_end_of_the_file_nothing_more_is_asked_for() {
     let channel = small_pieces(10_000);
     channel.set_window(2);

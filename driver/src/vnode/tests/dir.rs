@@ -94,7 +94,6 @@ fn an_entry_of_readdirplus_is_an_inode_to_work_with() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_large_directory_comes_in_many_small_replies() {
     for readdirplus in [true, false] {
         let mounted = in_small_replies(many(500));
@@ -109,7 +108,6 @@ fn a_large_directory_comes_in_many_small_replies() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn ten_thousand_entries_are_listed_with_at_most_ten_messages() {
     let mounted = Mounted::new(|server| {
         for number in 0..10_000 {
@@ -123,7 +121,6 @@ fn ten_thousand_entries_are_listed_with_at_most_ten_messages() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_cursor_resumes_at_any_position_it_gave() {
     for readdirplus in [true, false] {
         let mounted = in_small_replies(many(60));
@@ -169,7 +166,6 @@ fn seeking_to_the_start_shows_what_came_meanwhile() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn a_cursor_that_is_dropped_or_moved_forgets_the_entries_that_nobody_read() {
     let mounted = Mounted::over(FakeChannel::new(many(300))).unwrap();
     let mut dir = mounted.fs.root().opendir().unwrap();

@@ -43,7 +43,6 @@ fn everything_may_be_shared_between_threads() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes too long there, and nothing here is unsafe")]
 fn threads_look_up_read_and_list_at_the_same_time() {
     let mounted = mount();
     let root = mounted.fs.root().clone();
