@@ -39,9 +39,15 @@ pub struct Timestamp {
 ///
 /// # Locking
 ///
-/// The driver never holds a lock while it calls [`wait_until`](Self::wait_until); it may hold a spin lock during the
-/// other calls, so these must not call back into the driver.
-pub trait Platform: Send + Sync {
+/// The driver never holds a lock while it calls [`wait_until`](Self::wait_until). It may hold a spin lock while it calls
+/// the other methods, those of [`Hal`] and the allocator: none of these may call back into the driver, and the driver may
+/// not be called from an interrupt handler.
+///
+/// # Safety
+///
+/// [`revoke_dma`](Self::revoke_dma) must keep its promise: the driver reuses memory on its word.
+#[allow(unsafe_code)]
+pub unsafe trait Platform: Send + Sync {
     /// The monotonic clock.
     fn now(&self) -> Instant;
 
@@ -60,10 +66,12 @@ pub trait Platform: Send + Sync {
         0
     }
 
-    /// Takes the right to access memory away from a PCI function that does not confirm its reset (by clearing Bus
-    /// Master Enable, or its IOMMU mappings), and says whether that was done.
+    /// Takes the right to access memory away from a PCI function that does not confirm its reset (by clearing Bus Master
+    /// Enable, or its IOMMU mappings), and says whether that was done. If so, the function does not access memory any
+    /// more.
     ///
-    /// Until the device is known to have stopped, calls whose buffers it may still write cannot return.
+    /// Until the device is known to have stopped, calls whose buffers it may still write cannot return: a kernel that
+    /// leaves this at its default trusts the device to confirm a reset.
     fn revoke_dma(&self, function: DeviceFunction) -> bool {
         let _ = function;
         false

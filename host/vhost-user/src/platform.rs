@@ -22,7 +22,9 @@ impl NativePlatform {
     }
 }
 
-impl Platform for NativePlatform {
+// SAFETY: `revoke_dma` is left at answering that it did nothing.
+#[allow(unsafe_code)]
+unsafe impl Platform for NativePlatform {
     /// CLOCK_MONOTONIC.
     fn now(&self) -> Instant {
         Instant(since_origin(clock_gettime(ClockId::Monotonic)))

@@ -358,7 +358,8 @@ unsafe impl<M: DeviceMemory> Transport for FakeTransport<M> {
 }
 
 /// A platform on which the device works while the driver waits, and a clock that moves only then.
-impl<M: DeviceMemory> Platform for FakeDevice<M> {
+// SAFETY: `revoke_dma` is left at answering that it did nothing.
+unsafe impl<M: DeviceMemory> Platform for FakeDevice<M> {
     fn now(&self) -> Instant {
         Instant(self.state().clock)
     }
