@@ -68,6 +68,9 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+#[cfg(target_endian = "big")]
+compile_error!("virtio-fs is for little-endian targets: rings and registers are not swapped");
+
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

@@ -82,10 +82,10 @@ impl File {
         &self.file
     }
 
-    /// Reads the whole file: as many bytes as its size says, or up to its end if its size says 0, as for the files of
+    /// Reads the whole file: `size_bytes`, as its attributes say, or up to its end if they say 0, as for the files of
     /// `/proc`.
-    pub(super) fn read_all(&self) -> Result<Vec<u8>, Error> {
-        let size = usize::try_from(self.metadata()?.len()).map_err(|_| Error::NoMemory)?;
+    pub(super) fn read_all(&self, size_bytes: u64) -> Result<Vec<u8>, Error> {
+        let size = usize::try_from(size_bytes).map_err(|_| Error::NoMemory)?;
         let mut content = Vec::new();
         loop {
             let filled = content.len();

@@ -69,10 +69,8 @@ impl VirtioFs {
     pub fn unmount(self) -> Result<(), Error> {
         let session = self.root.session().clone();
         drop(self);
-        if Arc::strong_count(&session) > 1 {
-            return Err(Error::Invalid(Errno::EBUSY));
-        }
-        session.end()
+        // Of several last users, one gets the session.
+        Arc::into_inner(session).ok_or(Error::Invalid(Errno::EBUSY))?.end()
     }
 
     /// What was negotiated with the server.
@@ -114,7 +112,9 @@ impl VirtioFs {
     ///
     /// As for [`Self::open`]; [`Error::NoMemory`] if it does not fit.
     pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        self.open(path)?.read_all()
+        let found = self.follow(path.as_ref())?;
+        let size_bytes = found.attr()?.size_bytes;
+        File::new(found.node.open()?).read_all(size_bytes)
     }
 
     /// Reads a whole file that contains UTF-8.

@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 /// The most symbolic links that are followed on the way to one file (Linux's `MAXSYMLINKS`).
 const LINKS_MAX: usize = 40;
 
+/// The most directories between the root and a file: as many as Linux's `PATH_MAX` has room for.
+const DEPTH_MAX: usize = 2048;
+
 /// What is done with a symbolic link that a path ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LastLink {
@@ -63,7 +66,13 @@ pub(super) fn resolve(root: &Node, path: &[u8], last: LastLink) -> Result<Found,
         let (node, attr) = way.last().map_or(root, |(node, _)| node).lookup(name)?;
         let is_last = rest.is_empty();
         match node.file_type() {
-            FileType::Directory => way.push((node, attr)),
+            FileType::Directory => {
+                if way.len() == DEPTH_MAX {
+                    return Err(Error::Invalid(Errno::ENAMETOOLONG));
+                }
+                way.try_reserve(1).map_err(|_| Error::NoMemory)?;
+                way.push((node, attr));
+            }
             FileType::Symlink if !is_last || last == LastLink::Follow => {
                 links += 1;
                 if links > LINKS_MAX {

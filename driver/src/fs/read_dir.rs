@@ -32,8 +32,15 @@ impl From<Dir> for ReadDir {
 impl ReadDir {
     fn next_entry(&mut self) -> Result<Option<DirEntry>, Error> {
         let parent = self.dir.node().clone();
+        // A directory has one of each.
+        let mut specials = 0;
         while let Some(entry) = self.dir.next_entry()? {
-            if entry.name != b"." && entry.name != b".." {
+            if entry.name == b"." || entry.name == b".." {
+                specials += 1;
+                if specials > 2 {
+                    return Err(Error::Protocol("a directory lists `.` and `..` again and again"));
+                }
+            } else {
                 let mut name = Vec::new();
                 name.try_reserve_exact(entry.name.len()).map_err(|_| Error::NoMemory)?;
                 name.extend_from_slice(entry.name);

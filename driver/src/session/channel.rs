@@ -67,6 +67,13 @@ pub(crate) trait Channel: Send + Sync {
     /// [`Error::Device`] if the device failed.
     fn post(&self, request: &Request<'_>) -> Result<(), Error>;
 
+    /// Waits until the device took all posted requests.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    fn drain_posts(&self) -> Result<(), Error>;
+
     /// Ends everything: the device is reset and every request from now on fails.
     fn shut_down(&self);
 }

@@ -188,7 +188,9 @@ impl Session {
         if self.ended.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let destroyed = self.call(NodeId(0), &Destroy);
+        // Nothing is ordered between queues: a FORGET behind DESTROY would be about an inode that the server has forgotten.
+        let drained = self.channel.drain_posts();
+        let destroyed = drained.and_then(|()| self.call(NodeId(0), &Destroy));
         self.channel.shut_down();
         destroyed
     }

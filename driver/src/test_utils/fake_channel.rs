@@ -225,6 +225,10 @@ impl Channel for FakeChannel {
         Ok(())
     }
 
+    fn drain_posts(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn shut_down(&self) {
         self.reset();
     }

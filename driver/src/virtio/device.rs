@@ -4,7 +4,7 @@ use super::config::Config;
 use super::queue::{Owned, Queue, QueueOptions};
 use super::transport::{DeviceStatus, Transport};
 use crate::session::{Channel, Limits, Reply, Request};
-use crate::{Error, Platform};
+use crate::{Error, Instant, Platform};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,7 +34,8 @@ pub struct DeviceOptions {
     /// The most bytes of data of one request. Each request that may be in flight takes 48 bytes of memory per
     /// 4 KiB of it.
     pub max_request_bytes: usize,
-    /// How long the device may take for a request before it is given up and reset.
+    /// How long the device may take until one of the requests that a caller waits for comes back, before it is given up
+    /// and reset.
     pub request_timeout: Duration,
 }
 
@@ -130,7 +131,7 @@ impl<H: Hal> Device<H> {
         let count = u32::from(options.request_queues.max(1)).min(config.request_queues) as usize;
         let mut requests = Vec::new();
         requests.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
-        for number in (FIRST_REQUEST..).take(count) {
+        for number in (FIRST_REQUEST..=u16::MAX).take(count) {
             requests.push(Queue::for_requests(number, &queue_options(number, options.requests_in_flight))?);
         }
         let life = AtomicU8::new(life::RUNNING);
@@ -159,10 +160,14 @@ impl<H: Hal> Device<H> {
         self.life.load(Ordering::Acquire) == life::RUNNING
     }
 
-    /// Waits until something happens in `queue` that concerns `owned`, or the device stops. Gives the device up if it
-    /// failed or takes too long.
-    fn wait(&self, queue: &Queue<H>, owned: &Owned) {
-        let deadline = self.platform.now() + self.request_timeout;
+    /// When a request that is sent now must have come back.
+    fn deadline(&self) -> Instant {
+        self.platform.now() + self.request_timeout
+    }
+
+    /// Waits until something happens in `queue` that may concern `owned`, or the device stops. Gives the device up if it
+    /// failed, or at `deadline`.
+    fn wait(&self, queue: &Queue<H>, owned: &Owned, deadline: Instant) {
         let mut ready = || queue.has_progress(owned) || !self.is_running();
         loop {
             let look_again = self.platform.now() + STATUS_INTERVAL;
@@ -191,15 +196,24 @@ impl<H: Hal> Device<H> {
     fn stop(&self) {
         let exchange = self.life.compare_exchange(life::RUNNING, life::STOPPING, Ordering::AcqRel, Ordering::Acquire);
         if exchange.is_ok() {
-            // Until the device is known to have stopped, the buffers of the requests in flight are not ours to return.
+            self.queues().for_each(Queue::close);
             while let Err(error) = self.transport.reset(&*self.platform) {
                 log::error!("the virtio-fs device does not stop: {error}");
+                if !self.queues().any(Queue::has_borrowed) {
+                    // All it can still write is the driver's own memory, which nobody will use again.
+                    self.queues().for_each(Queue::abandon);
+                    break;
+                }
+                // The buffers of the requests in flight are not ours to return until it is known to have stopped.
+                self.platform.wait_until(self.platform.now() + Duration::from_secs(1), &mut || false);
             }
             self.queues().for_each(Queue::lose_all);
             self.life.store(life::STOPPED, Ordering::Release);
         }
         let mut stopped = || self.life.load(Ordering::Acquire) == life::STOPPED;
-        while !self.platform.wait_until(self.platform.now() + Duration::from_secs(1), &mut stopped) {}
+        while !stopped() {
+            self.platform.wait_until(self.platform.now() + Duration::from_secs(1), &mut stopped);
+        }
     }
 }
 
@@ -213,6 +227,7 @@ impl<H: Hal> Drop for Device<H> {
 /// the device before the caller's frames, and the buffers in them, go away.
 struct InFlight<'d, H: Hal> {
     device: &'d Device<H>,
+    queue: &'d Queue<H>,
     owned: Owned,
 }
 
@@ -220,6 +235,8 @@ impl<H: Hal> Drop for InFlight<'_, H> {
     fn drop(&mut self) {
         if !self.owned.is_empty() {
             self.device.fail("a request was abandoned");
+            // Nobody asks for the results; the buffers are unshared all the same.
+            while let Ok(Some(_)) = self.queue.take_finished(&mut self.owned) {}
         }
     }
 }
@@ -237,7 +254,9 @@ impl<H: Hal> Channel for Device<H> {
     ) {
         let queue = self.request_queue();
         let mut source = requests.fuse().enumerate().peekable();
-        let mut in_flight = InFlight { device: self, owned: Owned::default() };
+        let mut in_flight = InFlight { device: self, queue, owned: Owned::default() };
+        // When one of the requests in flight must have come back. What other threads get back does not put it off.
+        let mut deadline = None;
         loop {
             queue.observe(&mut in_flight.owned);
             if !self.is_running() {
@@ -249,6 +268,7 @@ impl<H: Hal> Channel for Device<H> {
                     return;
                 }
             } else if source.peek().is_some() {
+                let before = in_flight.owned;
                 // SAFETY: each request owns its borrow of its buffers for a lifetime that outlasts this call, and this
                 // call does not end before `owned` is empty: not here, and not by unwinding, since `InFlight` resets
                 // the device first.
@@ -258,6 +278,9 @@ impl<H: Hal> Channel for Device<H> {
                 };
                 if notify {
                     self.transport.notify(queue.number);
+                }
+                if in_flight.owned != before {
+                    deadline = None;
                 }
             }
             let mut idle = true;
@@ -271,6 +294,7 @@ impl<H: Hal> Channel for Device<H> {
                     }
                 };
                 idle = false;
+                deadline = None;
                 if let Err(Error::Protocol(rule)) = finished.result {
                     self.fail(rule);
                 }
@@ -280,8 +304,11 @@ impl<H: Hal> Channel for Device<H> {
             if source.peek().is_none() && in_flight.owned.is_empty() {
                 return;
             }
-            if idle {
-                self.wait(queue, &in_flight.owned);
+            if idle && in_flight.owned.is_empty() {
+                // For a slot, that is for others.
+                self.wait(queue, &in_flight.owned, self.deadline());
+            } else if idle {
+                self.wait(queue, &in_flight.owned, *deadline.get_or_insert_with(|| self.deadline()));
             }
         }
     }
@@ -289,6 +316,7 @@ impl<H: Hal> Channel for Device<H> {
     fn post(&self, request: &Request<'_>) -> Result<(), Error> {
         let queue = &self.high_priority;
         let mut owned = Owned::default();
+        let deadline = self.deadline();
         loop {
             queue.observe(&mut owned);
             if !self.is_running() {
@@ -301,9 +329,26 @@ impl<H: Hal> Channel for Device<H> {
                     }
                     return Ok(());
                 }
-                Ok(None) => self.wait(queue, &owned),
+                Ok(None) => self.wait(queue, &owned, deadline),
                 Err(Error::Protocol(rule)) => self.fail(rule),
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn drain_posts(&self) -> Result<(), Error> {
+        let queue = &self.high_priority;
+        let mut owned = Owned::default();
+        let deadline = self.deadline();
+        loop {
+            queue.observe(&mut owned);
+            if !self.is_running() {
+                return Err(Error::Device("the device was reset"));
+            }
+            match queue.is_idle() {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.wait(queue, &owned, deadline),
+                Err(rule) => self.fail(rule),
             }
         }
     }

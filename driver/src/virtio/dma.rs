@@ -3,7 +3,7 @@
 use crate::Error;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU16;
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -16,6 +16,8 @@ pub(super) struct DmaRegion<H: Hal> {
     paddr: PhysAddr,
     vaddr: NonNull<u8>,
     pages: usize,
+    /// A device that did not stop may still write here.
+    abandoned: AtomicBool,
     hal: PhantomData<H>,
 }
 
@@ -31,8 +33,13 @@ impl<H: Hal> DmaRegion<H> {
         let pages = bytes.div_ceil(PAGE_SIZE).max(1);
         match H::dma_alloc(pages, BufferDirection::Both) {
             (0, _) => Err(Error::NoMemory),
-            (paddr, vaddr) => Ok(Self { paddr, vaddr, pages, hal: PhantomData }),
+            (paddr, vaddr) => Ok(Self { paddr, vaddr, pages, abandoned: AtomicBool::new(false), hal: PhantomData }),
         }
+    }
+
+    /// Never gives the pages back: the device was not seen to stop.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     /// The address of byte `offset`, as the device has it.
@@ -88,6 +95,9 @@ impl<H: Hal> DmaRegion<H> {
 
 impl<H: Hal> Drop for DmaRegion<H> {
     fn drop(&mut self) {
+        if *self.abandoned.get_mut() {
+            return;
+        }
         // SAFETY: these are the values that `dma_alloc` gave. The owner drops the region only after a reset took it
         // back from the device.
         let status = unsafe { H::dma_dealloc(self.paddr, self.vaddr, self.pages) };

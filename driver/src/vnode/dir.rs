@@ -43,8 +43,9 @@ pub struct DirEntry<'d> {
 
 /// `O_RDONLY | O_DIRECTORY`.
 const READ_DIRECTORY: u32 = 0o200_000;
-/// The room for a reply, in bytes: some 1,600 entries with attributes, or 6,500 without.
-const REPLY_ROOM_BYTES: usize = 256 << 10;
+/// The room for the first reply, in bytes: some 400 entries with attributes. It grows with the directory, up to the largest
+/// transfer.
+const FIRST_REPLY_ROOM_BYTES: usize = 64 << 10;
 
 impl Dir {
     pub(super) fn open(node: Node) -> Result<Self, Error> {
@@ -84,6 +85,10 @@ impl Dir {
             }
             Err(bad) => {
                 bad.counted.inspect(|&nodeid| session.forget(nodeid, 1));
+                match bad.cookie {
+                    Some(cookie) => self.cookie = cookie,
+                    None => self.at_end = true,
+                }
                 Err(bad.error)
             }
         }
@@ -103,10 +108,8 @@ impl Dir {
 
     /// Asks the server for entries behind `cookie`.
     fn fill(&mut self) -> Result<(), Error> {
+        self.make_room()?;
         let session = self.node.session();
-        if self.reply.is_empty() {
-            self.reply = zeroed(REPLY_ROOM_BYTES.min(session.negotiated().max_transfer_bytes))?;
-        }
         let (nodeid, cookie) = (self.node.nodeid(), self.cookie);
         let fh = self.fh.unwrap_or(FileHandle(0));
         let size_bytes = self.reply.len() as u32;
@@ -124,6 +127,21 @@ impl Dir {
         let readdir = Readdir { fh, cookie, size_bytes };
         let ((), bytes) = session.call_with_data(nodeid, &readdir, &mut self.reply)?;
         self.start_reading(false, bytes);
+        Ok(())
+    }
+
+    /// Makes room for a reply: four times as much when the last one used most of it.
+    fn make_room(&mut self) -> Result<(), Error> {
+        let limit = self.node.session().negotiated().max_transfer_bytes;
+        if self.reply.is_empty() {
+            self.reply = zeroed(FIRST_REPLY_ROOM_BYTES.min(limit))?;
+        } else if self.reply_bytes > self.reply.len() / 2 && self.reply.len() < limit {
+            // Without memory for more, the room stays as it is.
+            if let Ok(larger) = zeroed((4 * self.reply.len()).min(limit)) {
+                self.reply = larger;
+            }
+        }
+        self.reply_bytes = 0;
         Ok(())
     }
 

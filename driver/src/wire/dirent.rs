@@ -54,8 +54,8 @@ impl DirentReader {
 
     /// The entry at the start of `rest`, and its length in bytes: all that is left if the entry does not tell.
     fn parse<'a>(&self, rest: &'a [u8]) -> (Result<Dirent<'a>, DirentError>, usize) {
-        let fail = |rule, counted| Err(DirentError { error: Error::Protocol(rule), counted });
-        let cut = |counted| (fail("a directory entry is cut short", counted), rest.len());
+        const CUT: Error = Error::Protocol("a directory entry is cut short");
+        let cut = |counted| (Err(DirentError { error: CUT, counted, cookie: None }), rest.len());
 
         let (entry, after_entry) = if self.plus {
             let Ok((raw, after)) = RawEntry::read_from_prefix(rest) else { return cut(None) };
@@ -70,14 +70,16 @@ impl DirentReader {
         // The last entry may come without its padding.
         let bytes = unpadded.next_multiple_of(8).min(rest.len());
 
+        let bad = |error| (Err(DirentError { error, counted, cookie: Some(raw.off) }), bytes);
+
         let special = name == b"." || name == b"..";
         if !special && Name::new(name).is_err() {
-            return (fail("a directory entry has an impossible name", counted), bytes);
+            return bad(Error::Protocol("a directory entry has an impossible name"));
         }
         // No lookup is counted of "." and "..", whatever nodeid they carry.
         let entry = match entry.filter(|_| !special).map(|raw| raw.decode()).transpose() {
             Ok(entry) => entry.flatten(),
-            Err(error) => return (Err(DirentError { error, counted }), bytes),
+            Err(error) => return bad(error),
         };
         let file_type = FileType::from_dirent(raw.file_type);
         (Ok(Dirent { name, ino: raw.ino, cookie: raw.off, file_type, entry }), bytes)
@@ -90,6 +92,8 @@ pub(crate) struct DirentError {
     pub(crate) error: Error,
     /// The inode that the server counted a lookup of all the same.
     pub(crate) counted: Option<NodeId>,
+    /// Where to resume the listing behind this entry, if that is known.
+    pub(crate) cookie: Option<u64>,
 }
 
 #[cfg(test)]
@@ -247,7 +251,10 @@ mod tests {
             assert_eq!(good, Ok(meaning(b"b", Some(golden::entry()))));
         }
         let root = golden::patched(&direntplus(b"a"), 0, &1_u64.to_le_bytes());
-        assert!(matches!(read(true, &root)[..], [Err(DirentError { error: Error::Protocol(_), counted: None })]));
+        assert!(matches!(
+            read(true, &root)[..],
+            [Err(DirentError { error: Error::Protocol(_), counted: None, cookie: Some(_) })]
+        ));
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn nothing_is_sent_after_destroy() {
 
 #[test]
 fn a_device_that_fails_leaves_nothing_to_wait_for() {
-    for carried in 0..12 {
+    for carried in 0..10 {
         let (mounted, _) = mount_files(3);
         mounted.channel.fail_after(carried);
         let mut errors = 0;

@@ -46,7 +46,6 @@ const MSIX_ENTRY_BYTES: u64 = 16;
 mod cfg_type {
     pub(super) const COMMON: u8 = 1;
     pub(super) const NOTIFY: u8 = 2;
-    pub(super) const ISR: u8 = 3;
     pub(super) const DEVICE: u8 = 4;
     pub(super) const SHARED_MEMORY: u8 = 8;
 }
@@ -91,7 +90,13 @@ impl Capabilities {
             let reader = Reader { access, function, capability };
             match capability.id {
                 PCI_CAP_ID_VNDR => found.note_virtio(&reader, &bars)?,
-                CAP_ID_MSIX if found.msix.is_none() => found.msix = reader.msix(&bars)?,
+                // The driver polls: it does without.
+                CAP_ID_MSIX if found.msix.is_none() => {
+                    found.msix = reader.msix(&bars).unwrap_or_else(|reason| {
+                        log::warn!("{function}: no MSI-X: {reason}");
+                        None
+                    });
+                }
                 _ => {}
             }
         }
@@ -113,8 +118,6 @@ impl Found {
         let [cap_len, kind] = reader.capability.private_header.to_le_bytes();
         match kind {
             cfg_type::COMMON if self.common.is_none() => self.common = reader.region(cap_len, bars)?,
-            // The driver polls and leaves the ISR status alone; what it is told of it must be right all the same.
-            cfg_type::ISR => _ = reader.region(cap_len, bars)?,
             cfg_type::DEVICE if self.device.is_none() => self.device = reader.region(cap_len, bars)?,
             cfg_type::NOTIFY if self.notify.is_none() => {
                 let multiplier = reader.field(cap_len, offset::NOTIFY_MULTIPLIER)?;

@@ -37,6 +37,9 @@ mod common {
 const NO_VECTOR: u16 = 0xffff;
 /// The most queues of a device that doorbells are kept for: many more than a guest has CPUs.
 const QUEUES_MAX: u16 = 1024;
+/// How often the status is read until a device without a right to reach memory must have confirmed a reset: there is no
+/// clock yet, and each read leaves the virtual machine.
+const RESET_POLLS: u32 = 100_000;
 /// How long a device may take to confirm a reset.
 const RESET_TIMEOUT: Duration = Duration::from_secs(2);
 /// The doorbell of a queue that was not enabled.
@@ -60,6 +63,9 @@ pub struct PciTransport {
 impl PciTransport {
     /// Finds the registers of the device at `function`, and lets it answer to memory accesses and reach memory.
     ///
+    /// A device whose right to reach memory was taken away gets it back only when it confirms a reset: until then it may
+    /// still have the rings of an earlier driver.
+    ///
     /// The device does not answer while its BARs are sized: it must not be in operation, by another transport, meanwhile.
     ///
     /// # Errors
@@ -72,8 +78,8 @@ impl PciTransport {
         let mut root = PciRoot::new(access.by_ref());
         let (_, command) = root.get_status_command(function);
         // The driver polls: a device that raised INTx would find nobody who lowers it.
-        let wanted = Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
-        root.set_command(function, command | wanted);
+        let command_without_dma = command | Command::MEMORY_SPACE | Command::INTERRUPT_DISABLE;
+        root.set_command(function, command_without_dma);
 
         let map = |region: Region| {
             let len = usize::try_from(region.length).map_err(|_| Error::Protocol("a capability is too long"))?;
@@ -86,6 +92,10 @@ impl PciTransport {
         // The first and the last field: all between them is there then, and aligned.
         if !common.has::<u32>(common::DEVICE_FEATURE_SELECT) || !common.has::<u32>(common::QUEUE_DEVICE + 4) {
             return Err(Error::Protocol("the common configuration is too short, or not aligned"));
+        }
+        if !command.contains(Command::BUS_MASTER) {
+            Self::quiesce(&common)?;
+            root.set_command(function, command_without_dma | Command::BUS_MASTER);
         }
         let num_queues = common.read::<u16>(common::NUM_QUEUES).min(QUEUES_MAX).into();
         let mut doorbells = Vec::new();
@@ -102,6 +112,19 @@ impl PciTransport {
             msix: capabilities.msix,
             selecting: Mutex::new(()),
         })
+    }
+
+    /// Makes sure that the device has no rings, by a reset if need be.
+    fn quiesce(common: &Registers) -> Result<(), Error> {
+        let is_reset = || common.read::<u8>(common::DEVICE_STATUS) == 0;
+        if is_reset() {
+            return Ok(());
+        }
+        common.write(common::DEVICE_STATUS, 0_u8);
+        match (0..RESET_POLLS).any(|_| is_reset()) {
+            true => Ok(()),
+            false => Err(Error::Device("it does not confirm its reset")),
+        }
     }
 
     /// Where the device is on the bus.
@@ -133,7 +156,9 @@ unsafe impl Transport for PciTransport {
         self.common.write(common::DEVICE_STATUS, 0_u8);
         let deadline = platform.now() + RESET_TIMEOUT;
         let mut is_reset = || self.common.read::<u8>(common::DEVICE_STATUS) == 0;
-        if platform.wait_until(deadline, &mut is_reset) || platform.revoke_dma(self.function) {
+        platform.wait_until(deadline, &mut is_reset);
+        // The register says it, not the platform.
+        if is_reset() || platform.revoke_dma(self.function) {
             Ok(())
         } else {
             Err(Error::Device("it does not confirm its reset"))

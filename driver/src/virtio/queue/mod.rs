@@ -7,11 +7,12 @@ mod slots;
 #[cfg(test)]
 pub(super) use ring::Descriptor;
 
+use self::ring::UsedIndex;
 use self::slots::{Finished, Layout, Slots};
 use super::transport::RingAddresses;
 use crate::Error;
 use crate::session::Request;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use spin::Mutex;
 use virtio_drivers::Hal;
 
@@ -45,7 +46,7 @@ impl QueueOptions {
     fn requests(&self) -> Result<Layout, Error> {
         let size = self.size()?;
         // Request head, reply head, and one page more than the data has if it starts inside a page.
-        let pages = self.max_data_bytes.div_ceil(virtio_drivers::PAGE_SIZE) + 1;
+        let pages = self.max_data_bytes.max(1).div_ceil(virtio_drivers::PAGE_SIZE) + 1;
         let wanted = u16::try_from(pages + 2).unwrap_or(u16::MAX).min(size);
         let slots = self.slots.clamp(1, MAX_SLOTS);
         let (slots, chain) = if self.indirect {
@@ -95,6 +96,10 @@ pub(super) struct Queue<H: Hal> {
     /// The queue's number at the device.
     pub(super) number: u16,
     slots: Mutex<Slots<H>>,
+    /// `used.idx`, as the device writes it, and how many used elements were taken: what a thread that waits may look at
+    /// without the lock, which another thread may hold for its own purposes. Written under the lock.
+    used_index: UsedIndex<H>,
+    taken: AtomicU16,
     /// Advances whenever requests came back or slots became free, so that a waiting thread sees what another one took
     /// note of. Written under the lock of `slots`.
     progress: AtomicU32,
@@ -104,7 +109,7 @@ pub(super) struct Queue<H: Hal> {
 pub(super) type BrokenRule = &'static str;
 
 /// What a thread has in flight in one queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owned {
     slots: u64,
     /// The value of [`Queue::progress`] when the queue was observed last.
@@ -130,7 +135,9 @@ impl<H: Hal> Queue<H> {
 
     fn new(number: u16, layout: Layout) -> Result<Self, Error> {
         log::debug!("queue {number}: {layout:?}");
-        Ok(Self { number, slots: Mutex::new(Slots::new(layout)?), progress: AtomicU32::new(0) })
+        let slots = Slots::new(layout)?;
+        let used_index = slots.used_index_view();
+        Ok(Self { number, slots: Mutex::new(slots), used_index, taken: AtomicU16::new(0), progress: AtomicU32::new(0) })
     }
 
     pub(super) fn size(&self) -> u16 {
@@ -208,9 +215,31 @@ impl<H: Hal> Queue<H> {
 
     fn harvest(&self, slots: &mut Slots<H>) -> Result<(), BrokenRule> {
         if slots.harvest()? {
+            self.taken.store(slots.taken(), Ordering::Release);
             self.note_progress();
         }
         Ok(())
+    }
+
+    /// Whether the device has no request of this queue.
+    ///
+    /// # Errors
+    ///
+    /// The rule of the used ring that the device broke. It must be reset then.
+    pub(super) fn is_idle(&self) -> Result<bool, BrokenRule> {
+        let mut slots = self.slots.lock();
+        self.harvest(&mut slots)?;
+        Ok(slots.is_idle())
+    }
+
+    /// Whether the device has buffers of callers, which only a reset can take back.
+    pub(super) fn has_borrowed(&self) -> bool {
+        self.slots.lock().has_borrowed()
+    }
+
+    /// Never gives the queue's own memory back: the device was not seen to stop.
+    pub(super) fn abandon(&self) {
+        self.slots.lock().abandon();
     }
 
     /// Remembers how far the queue is. A thread does this before it looks for what it needs, a free slot or a finished
@@ -222,7 +251,12 @@ impl<H: Hal> Queue<H> {
     /// Whether anything came back or became free since the queue was observed.
     pub(super) fn has_progress(&self, owned: &Owned) -> bool {
         self.progress.load(Ordering::Acquire) != owned.seen
-            || self.slots.try_lock().is_some_and(|slots| slots.used_waiting() != 0)
+            || self.used_index.load() != self.taken.load(Ordering::Acquire)
+    }
+
+    /// Begins to give the device up: it gets no requests any more, and is not listened to.
+    pub(super) fn close(&self) {
+        self.slots.lock().close();
     }
 
     /// Takes all requests back after a reset of the device.

@@ -3,6 +3,7 @@
 use super::super::dma::DmaRegion;
 use super::super::transport::RingAddresses;
 use crate::Error;
+use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
 use virtio_drivers::{Hal, PAGE_SIZE};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -37,7 +38,7 @@ const NO_NOTIFY: u16 = 1;
 /// The driver's own indices are kept here; of what the device writes only `used.idx`, the used elements and the event
 /// index are read, and only `used.idx` and the elements have an effect beyond one doorbell write too many or too few.
 pub(super) struct SplitRing<H: Hal> {
-    memory: DmaRegion<H>,
+    memory: Arc<DmaRegion<H>>,
     size: u16,
     event_index: bool,
     interrupts: bool,
@@ -52,14 +53,30 @@ pub(super) struct SplitRing<H: Hal> {
 impl<H: Hal> SplitRing<H> {
     /// A ring of `size` descriptors, a power of two.
     pub(super) fn new(size: u16, event_index: bool, interrupts: bool) -> Result<Self, Error> {
-        let memory = DmaRegion::new(Self::used_offset(size) + 6 + 8 * usize::from(size))?;
+        let memory = Arc::new(DmaRegion::new(Self::used_offset(size) + 6 + 8 * usize::from(size))?);
         let ring =
             Self { memory, size, event_index, interrupts, available_index: 0, published_index: 0, used_index: 0 };
-        if !interrupts {
+        // With the event index, the flags stay 0 (VIRTIO 1.3 §2.7.7.1).
+        if !interrupts && !event_index {
             ring.memory.write(Self::available_offset(size), NO_INTERRUPT);
         }
         ring.ask_for_interrupt();
         Ok(ring)
+    }
+
+    /// A view of `used.idx` for those who do not own the ring.
+    pub(super) fn used_index_view(&self) -> UsedIndex<H> {
+        UsedIndex { memory: self.memory.clone(), offset: Self::used_offset(self.size) + 2 }
+    }
+
+    /// How many used elements were taken, modulo 2¹⁶.
+    pub(super) fn taken(&self) -> u16 {
+        self.used_index
+    }
+
+    /// Never gives the ring's memory back.
+    pub(super) fn abandon(&self) {
+        self.memory.abandon();
     }
 
     fn available_offset(size: u16) -> usize {
@@ -143,5 +160,17 @@ impl<H: Hal> SplitRing<H> {
             // As in `publish`, with the roles exchanged; the caller looks at `used.idx` after this.
             fence(Ordering::SeqCst);
         }
+    }
+}
+
+/// `used.idx` of a ring, readable without the ring's lock.
+pub(super) struct UsedIndex<H: Hal> {
+    memory: Arc<DmaRegion<H>>,
+    offset: usize,
+}
+
+impl<H: Hal> UsedIndex<H> {
+    pub(super) fn load(&self) -> u16 {
+        self.memory.atomic_u16(self.offset).load(Ordering::Acquire)
     }
 }

@@ -3,7 +3,7 @@
 use super::super::dma::DmaRegion;
 use super::super::transport::RingAddresses;
 use super::BrokenRule;
-use super::ring::{Descriptor, SplitRing};
+use super::ring::{Descriptor, SplitRing, UsedIndex};
 use super::segments::Segments;
 use crate::session::{Expected, Request};
 use crate::wire::OutHeader;
@@ -104,6 +104,16 @@ pub(in crate::virtio) struct Finished {
     pub(in crate::virtio) body_bytes: usize,
 }
 
+/// Buffers that the device was not told of yet: taken back when this is dropped, by an error or by a `Hal` that panics.
+struct Sharing<'s, H: Hal>(&'s mut Segments<H>);
+
+impl<H: Hal> Drop for Sharing<'_, H> {
+    fn drop(&mut self) {
+        // SAFETY: the device was not told of the segments, and the buffers are still borrowed by the caller of `submit`.
+        unsafe { self.0.unshare() };
+    }
+}
+
 /// A queue's ring and slots.
 pub(super) struct Slots<H: Hal> {
     ring: SplitRing<H>,
@@ -112,8 +122,8 @@ pub(super) struct Slots<H: Hal> {
     memory: DmaRegion<H>,
     slots: Vec<Slot<H>>,
     in_flight: u16,
-    /// The device was reset, and takes no requests any more.
-    lost: bool,
+    /// The device is given up: it gets no requests any more, and is not listened to.
+    closed: bool,
 }
 
 impl<H: Hal> Slots<H> {
@@ -126,7 +136,7 @@ impl<H: Hal> Slots<H> {
             let segments = Segments::new(layout.segments())?;
             slots.push(Slot { state: State::Free, expected: Expected::NOTHING, place: 0, writable: 0, segments });
         }
-        Ok(Self { ring, layout, memory, slots, in_flight: 0, lost: false })
+        Ok(Self { ring, layout, memory, slots, in_flight: 0, closed: false })
     }
 
     pub(super) fn addresses(&self) -> RingAddresses {
@@ -143,11 +153,32 @@ impl<H: Hal> Slots<H> {
 
     /// Whether a request can be submitted or posted.
     pub(super) fn has_free(&self) -> bool {
-        !self.lost && self.slots.iter().any(|slot| slot.state == State::Free)
+        !self.closed && self.slots.iter().any(|slot| slot.state == State::Free)
     }
 
-    pub(super) fn used_waiting(&self) -> u16 {
-        self.ring.used_waiting()
+    pub(super) fn used_index_view(&self) -> UsedIndex<H> {
+        self.ring.used_index_view()
+    }
+
+    /// How many used elements were taken, modulo 2¹⁶.
+    pub(super) fn taken(&self) -> u16 {
+        self.ring.taken()
+    }
+
+    /// Whether the device has no request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    /// Whether the device has buffers of callers.
+    pub(super) fn has_borrowed(&self) -> bool {
+        self.slots.iter().any(|slot| slot.state == State::InFlight && !slot.segments.as_slice().is_empty())
+    }
+
+    /// Never gives the queue's own memory back.
+    pub(super) fn abandon(&self) {
+        self.ring.abandon();
+        self.memory.abandon();
     }
 
     /// Makes `request`, its owner's number `place`, available to the device and gives the number of its slot. There
@@ -169,16 +200,16 @@ impl<H: Hal> Slots<H> {
         let slot = &mut self.slots[index];
         let payload = NonNull::from(request.payload());
         let data = NonNull::from(request.data());
+        let shared = Sharing(&mut slot.segments);
         // SAFETY: the caller vouches for the buffers.
         let fits = unsafe {
-            slot.segments.share(payload, BufferDirection::DriverToDevice)
-                && slot.segments.share(data, BufferDirection::DeviceToDriver)
+            shared.0.share(payload, BufferDirection::DriverToDevice)
+                && shared.0.share(data, BufferDirection::DeviceToDriver)
         };
         if !fits {
-            // SAFETY: the device was not told of the segments.
-            unsafe { slot.segments.unshare() };
             return Err(Error::Invalid(Errno::EINVAL));
         }
+        core::mem::forget(shared);
         slot.state = State::InFlight;
         slot.expected = expected;
         slot.place = place;
@@ -278,7 +309,7 @@ impl<H: Hal> Slots<H> {
     /// The rule of the used ring that the device broke. It must be reset then.
     pub(super) fn harvest(&mut self) -> Result<bool, BrokenRule> {
         let mut any = false;
-        while !self.lost {
+        while !self.closed {
             let waiting = self.ring.used_waiting();
             if waiting == 0 {
                 break;
@@ -341,6 +372,11 @@ impl<H: Hal> Slots<H> {
         Some(Finished { place, result, body, body_bytes })
     }
 
+    /// Begins to give the device up: it gets no requests any more, and is not listened to.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
     /// Takes all requests back after a reset of the device.
     pub(super) fn lose_all(&mut self) {
         for slot in &mut self.slots {
@@ -351,6 +387,5 @@ impl<H: Hal> Slots<H> {
             };
         }
         self.in_flight = 0;
-        self.lost = true;
     }
 }

@@ -135,11 +135,9 @@ fn a_list_that_leads_astray_ends() {
 fn a_capability_that_configuration_space_cuts_short_is_refused() {
     let cases = [
         (virtio_capability(1, REGISTERS_BAR, 0, 0x100), 0xf4),
-        (virtio_capability(3, REGISTERS_BAR, 0, 0x100), 0xf4),
         (virtio_capability(4, REGISTERS_BAR, 0, 0x100), 0xf4),
         (notify_capability(REGISTERS_BAR, 0, 0x100, 4), 0xf0),
         (shared_memory_capability(1, WINDOW_BAR, 0, 0x100), 0xec),
-        (msix_capability(MSIX_BAR, 0, 2), 0xfc),
     ];
     for (capability, first) in cases {
         for at in (first..=0xfc_usize).step_by(4) {
@@ -167,7 +165,8 @@ fn a_capability_may_be_the_last_of_configuration_space() {
 
 #[test]
 fn a_cap_len_that_is_too_short_is_refused_and_a_longer_one_accepted() {
-    for capability in capabilities().into_iter().filter(|capability| capability[0] == 9) {
+    // The ISR status is not looked at.
+    for capability in capabilities().into_iter().filter(|capability| capability[0] == 9 && capability[3] != 3) {
         let (cfg_type, right) = (capability[3], capability[2]);
         for cap_len in 0..right {
             let mut short = capability.clone();
@@ -259,7 +258,7 @@ fn a_range_beyond_its_bar_is_refused() {
         (u32::MAX, 0),
     ];
     for (offset, length) in ranges {
-        for cfg_type in [1, 3, 4] {
+        for cfg_type in [1, 4] {
             let result = read_with(virtio_capability(cfg_type, REGISTERS_BAR, offset, length));
             assert_eq!(broken_rule(result), BEYOND, "{offset:#x}, {length:#x}");
         }
@@ -311,7 +310,8 @@ fn the_vector_table_of_msix_lies_within_its_bar() {
     assert_eq!(msix(MSIX_BAR, 0, 256), found(256, MSIX_ADDRESS));
     assert_eq!(msix(WINDOW_BAR, 0x1000, 2048), found(2048, WINDOW_ADDRESS + 0x1000));
     for (table, vectors) in [(0, 257), (8, 256), (0xff8, 1), (0x1000, 1), (0xffff_fff8, 1), (0xffff_fff8, 2048)] {
-        assert_eq!(broken_rule(msix(MSIX_BAR, table, vectors)), BEYOND);
+        // The driver does without, and takes the next.
+        assert_eq!(msix(MSIX_BAR, table, vectors), found(2, MSIX_ADDRESS));
     }
     // Enable, function mask and reserved bits are no part of the number of vectors.
     let mut enabled = msix_capability(MSIX_BAR, 0, 2);

@@ -7,10 +7,10 @@ use super::super::super::fake::pci::{
 };
 use super::super::super::transport::{DeviceStatus, RingAddresses, Transport};
 use super::super::super::{Config, Tag};
-use super::super::PciTransport;
+use super::super::{PciTransport, find as find_any};
 use super::{HERE, broken_rule, bus_with};
-use crate::Error;
 use crate::test_utils::FakePlatform;
+use crate::{Error, Instant, Platform, Timestamp};
 use core::time::Duration;
 
 const RINGS: RingAddresses =
@@ -20,6 +20,10 @@ fn open(pci: &mut FakePci) -> Result<PciTransport, Error> {
     let transport = PciTransport::new::<FakePci>(pci, HERE);
     pci.take_accesses();
     transport
+}
+
+fn find(pci: &mut FakePci, tag: &str) -> Result<PciTransport, Error> {
+    find_any::<FakePci>(pci, tag)
 }
 
 /// A device with queues of these sizes and `queue_notify_off`s.
@@ -229,7 +233,12 @@ fn a_tag_may_fill_its_field() {
 
 #[test]
 fn a_common_configuration_that_is_too_short_or_not_aligned_is_refused() {
-    let common = |offset, length| open(&mut with_capability(virtio_capability(1, REGISTERS_BAR, offset, length)));
+    let common = |offset, length| {
+        let mut pci = with_capability(virtio_capability(1, REGISTERS_BAR, offset, length));
+        // Bus mastering is on: no status is asked, which at these places is none.
+        pci.with(HERE, |function| function.set_word(4, 0x0010_0006));
+        open(&mut pci)
+    };
     for (offset, length) in [(0, 1), (0, 52), (0, 55), (1, 0x100), (2, 0x100), (3, 0x100), (0x3ffe, 2)] {
         assert_eq!(broken_rule(common(offset, length)), "the common configuration is too short, or not aligned");
     }
@@ -245,7 +254,8 @@ fn a_reset_writes_zero_and_waits_until_it_reads_zero() {
     pci.with(HERE, |function| function.poke(COMMON + 20, &[0x0f]));
     let platform = FakePlatform::new();
     assert_eq!(transport.reset(&platform), Ok(()));
-    assert_eq!(pci.take_accesses(), [Write(20, 1, 0), Read(20, 1)]);
+    // The register is asked once more than the platform asks.
+    assert_eq!(pci.take_accesses(), [Write(20, 1, 0), Read(20, 1), Read(20, 1)]);
     assert_eq!(platform.dma_revocations(), 0);
 }
 
@@ -281,4 +291,54 @@ fn a_device_that_was_unplugged_reads_all_ones_and_harms_nobody() {
     assert!(open(&mut { pci }).is_ok());
     let mut pci = bus_with(|function| function.config.fill(0xff));
     assert!(open(&mut pci).is_err());
+}
+
+/// A platform that answers whatever it likes.
+struct Liar;
+
+// SAFETY: `revoke_dma` is left at answering that it did nothing.
+unsafe impl Platform for Liar {
+    fn now(&self) -> Instant {
+        Instant(Duration::ZERO)
+    }
+
+    fn wall_clock(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn wait_until(&self, _deadline: Instant, _ready: &mut dyn FnMut() -> bool) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_reset_is_confirmed_by_the_register_and_not_by_the_platform() {
+    let (pci, transport) = with_queues(&[]);
+    pci.with(HERE, |function| (function.ignores_reset, _) = (true, function.poke(COMMON + 20, &[0x0f])));
+    assert!(transport.reset(&Liar).is_err());
+}
+
+#[test]
+fn a_device_that_was_cut_off_gets_no_access_to_memory_before_it_confirms_a_reset() {
+    let (mut pci, transport) = with_queues(&[]);
+    drop(transport);
+    pci.with(HERE, |function| {
+        function.ignores_reset = true;
+        function.poke(COMMON + 20, &[0x0f]);
+        function.set_word(4, 0x0010_0002);
+    });
+    assert_eq!(find(&mut pci, "another tag").err().unwrap(), Error::Device("it does not confirm its reset"));
+    assert_eq!(pci.with(HERE, |function| function.word(4)) & 4, 0, "bus mastering is off");
+    pci.with(HERE, |function| function.ignores_reset = false);
+    assert!(open(&mut pci).is_ok());
+    assert_eq!(pci.with(HERE, |function| function.word(4)) & 4, 4);
+}
+
+#[test]
+fn a_device_in_operation_is_left_in_operation_when_another_is_looked_for() {
+    let (mut pci, _transport) = with_queues(&[]);
+    pci.with(HERE, |function| function.poke(COMMON + 20, &[0x0f]));
+    pci.take_accesses();
+    assert!(find(&mut pci, "another tag").is_err());
+    assert!(pci.take_accesses().iter().all(|access| matches!(access, Read(..))));
 }
