@@ -7,7 +7,7 @@ use super::{DeviceMemory, allocations};
 use crate::{Error, Instant, Platform, Timestamp};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicU16, Ordering, fence};
 use core::time::Duration;
 use std::boxed::Box;
 use std::collections::VecDeque;
@@ -205,6 +205,12 @@ impl<M: DeviceMemory> FakeDevice<M> {
         unsafe { M::at(paddr, size_of::<T>()).cast::<T>().write_volatile(value) }
     }
 
+    /// A ring index, which both sides use at any time.
+    fn index(&self, paddr: PhysAddr) -> &AtomicU16 {
+        // SAFETY: `at` checks the range, which lives as long as the device has the ring; both sides' accesses are atomic.
+        unsafe { AtomicU16::from_ptr(M::at(paddr, 2).cast().as_ptr()) }
+    }
+
     fn take_available(&self, state: &mut State, number: usize) {
         let event_index = Self::has_event_index(state);
         let queue = &mut state.queues[number];
@@ -214,7 +220,7 @@ impl<M: DeviceMemory> FakeDevice<M> {
             return;
         };
         loop {
-            let available: u16 = Self::read(rings.available + 2);
+            let available = self.index(rings.available + 2).load(Ordering::Acquire);
             if queue.taken == available {
                 break;
             }
@@ -227,7 +233,8 @@ impl<M: DeviceMemory> FakeDevice<M> {
             if event_index {
                 // "Ring when the index passes what I have seen." Then look again: another thread may have moved the index
                 // just before it could read this wish.
-                Self::write(rings.used + 4 + 8 * PhysAddr::from(queue.size), queue.taken);
+                let event = self.index(rings.used + 4 + 8 * PhysAddr::from(queue.size));
+                event.store(queue.taken, Ordering::Relaxed);
                 fence(Ordering::SeqCst);
             }
         }
@@ -294,7 +301,7 @@ impl<M: DeviceMemory> FakeDevice<M> {
             Self::write(element + 4, len);
             queue.used = queue.used.wrapping_add(1);
         }
-        Self::write(rings.used + 2, queue.used.wrapping_add(state.ahead));
+        self.index(rings.used + 2).store(queue.used.wrapping_add(state.ahead), Ordering::Release);
     }
 }
 
