@@ -1,7 +1,7 @@
 //! What carries requests to the server and replies back.
 
 use crate::Error;
-use crate::wire::{InHeader, Operation, OutHeader, Unique};
+use crate::wire::{FromBody, InHeader, Operation, OutHeader, Unique};
 use core::iter;
 use zerocopy::IntoBytes;
 
@@ -92,7 +92,7 @@ impl<'a> Request<'a> {
         payload: &'a [u8],
         data: &'a mut [u8],
     ) -> Self {
-        const { assert!(size_of::<O::Args>() <= ARGS_MAX_BYTES && size_of::<O::Body>() <= Self::BODY_MAX_BYTES) };
+        const { assert!(size_of::<O::Args>() <= ARGS_MAX_BYTES && O::Reply::BYTES <= Self::BODY_MAX_BYTES) };
         let mut args = [0; ARGS_MAX_BYTES];
         let args_bytes = size_of::<O::Args>();
         args[..args_bytes].copy_from_slice(operation.args().as_bytes());
@@ -103,7 +103,7 @@ impl<'a> Request<'a> {
             args_bytes,
             names: [&[]; 2],
             payload,
-            body_bytes: size_of::<O::Body>(),
+            body_bytes: O::Reply::BYTES,
             reply_may_be_empty: O::REPLY_MAY_BE_EMPTY,
             data,
         }

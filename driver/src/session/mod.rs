@@ -9,11 +9,11 @@ pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
 pub use negotiate::Negotiated;
 
 use self::forget::{Batch, ForgetQueue};
-use crate::wire::{BatchForget, Destroy, Forget, InHeader, InitFlags, NodeId, Operation, Statx, Unique};
+use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, InitFlags, NodeId, Operation, Statx, Unique};
 use crate::{Errno, Error};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 /// On whose behalf requests are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,10 +103,7 @@ impl Session {
         let request = Request::new(self.header::<O>(nodeid), operation, &[], data).with_names(operation.names());
         let mut result = Err(Error::Device("the request was lost"));
         self.channel.exchange(&mut core::iter::once(request), &mut |_, reply| {
-            result = reply.and_then(|reply| {
-                let body = O::Body::read_from_bytes(reply.body).map_err(|_| Error::Protocol("a reply is cut short"))?;
-                Ok((O::decode(body)?, reply.data_bytes))
-            });
+            result = reply.and_then(|reply| Ok((O::Reply::from_bytes(reply.body)?, reply.data_bytes)));
         });
         result
     }

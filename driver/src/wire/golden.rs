@@ -20,8 +20,8 @@ pub(super) fn request<O: Operation>(opcode: u8, operation: &O) -> Vec<u8> {
 
 /// The meaning of the body of a reply.
 pub(super) fn reply<O: Operation>(body: &[u8]) -> Result<O::Reply, Error> {
-    let Ok(body) = O::Body::read_from_bytes(body) else { panic!("the body has another length than {}", body.len()) };
-    O::decode(body)
+    assert_eq!(body.len(), O::Reply::BYTES, "the body has another length");
+    O::Reply::from_bytes(body)
 }
 
 /// `bytes` with other ones at `at`.
@@ -113,7 +113,7 @@ pub(super) fn impossible_attrs() -> Vec<Vec<u8>> {
 #[test]
 fn structures_have_the_sizes_of_fuse_h() {
     fn sizes<O: Operation>() -> (usize, usize) {
-        (size_of::<O::Args>(), size_of::<O::Body>())
+        (size_of::<O::Args>(), O::Reply::BYTES)
     }
     assert_eq!((size_of::<InHeader>(), size_of::<OutHeader>()), (40, 16));
     assert_eq!((size_of::<RawAttr>(), size_of::<RawEntry>()), (88, 128));

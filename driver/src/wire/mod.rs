@@ -40,11 +40,8 @@ pub(crate) trait Operation {
     /// The fixed arguments behind `fuse_in_header`; `()` if there are none.
     type Args: IntoBytes + Immutable;
 
-    /// The fixed body of the reply as it lies in memory; `()` if there is none. A reply with another length is refused.
-    type Body: FromBytes;
-
-    /// What the reply means.
-    type Reply;
+    /// What the reply's fixed body means; `()` if there is none.
+    type Reply: FromBody;
 
     /// The server may give the request back without a reply, which then means success.
     const REPLY_MAY_BE_EMPTY: bool = false;
@@ -56,11 +53,34 @@ pub(crate) trait Operation {
     fn names(&self) -> [&[u8]; 2] {
         [&[], &[]]
     }
+}
 
-    /// Checks the fixed body of the reply and gives its meaning.
+/// The meaning of a reply's fixed body.
+pub(crate) trait FromBody: Sized {
+    /// The body as it lies in memory. A reply with another length is refused.
+    type Body: FromBytes;
+
+    /// Checks the body and gives its meaning.
     ///
     /// # Errors
     ///
     /// [`Error::Protocol`] if a field has a value that the protocol does not allow.
-    fn decode(body: Self::Body) -> Result<Self::Reply, Error>;
+    fn decode(body: Self::Body) -> Result<Self, Error>;
+
+    /// The length of the body.
+    const BYTES: usize = size_of::<Self::Body>();
+
+    /// As [`Self::decode`], from bytes.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let body = Self::Body::read_from_bytes(bytes).map_err(|_| Error::Protocol("a reply is cut short"))?;
+        Self::decode(body)
+    }
+}
+
+impl FromBody for () {
+    type Body = ();
+
+    fn decode((): ()) -> Result<(), Error> {
+        Ok(())
+    }
 }

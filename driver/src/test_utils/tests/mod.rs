@@ -9,8 +9,9 @@ use super::{FakeServer, Fault, opcode};
 use crate::session::{Channel, Credentials, Request, Session};
 use crate::test_utils::{Completion, FakeChannel, XorShift};
 use crate::wire::{
-    BatchForget, DirentReader, FileHandle, Forget, ForgetOne, Getattr, InHeader, Init, InitFlags, Lookup, Name, NodeId,
-    Open, Opendir, Operation, Read, Readdir, Readdirplus, Readlink, Release, Releasedir, Statfs, Statx, Unique,
+    BatchForget, DirentReader, FileHandle, Forget, ForgetOne, FromBody, Getattr, InHeader, Init, InitFlags, Lookup,
+    Name, NodeId, Open, Opendir, Operation, Read, Readdir, Readdirplus, Readlink, Release, Releasedir, Statfs, Statx,
+    Unique,
 };
 use crate::{Errno, Error, FileType};
 use alloc::boxed::Box;
@@ -20,7 +21,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 /// A session with a server over a fake channel, without the session layer between.
 struct Client {
@@ -47,9 +48,7 @@ impl Client {
         let request = self.request(nodeid, operation, &mut data);
         let mut result = Err(Error::Device("not done"));
         self.channel.exchange(&mut core::iter::once(request), &mut |_, reply| {
-            result = reply.and_then(|reply| {
-                Ok((O::decode(O::Body::read_from_bytes(reply.body).ok().unwrap())?, reply.data_bytes))
-            });
+            result = reply.and_then(|reply| Ok((O::Reply::from_bytes(reply.body)?, reply.data_bytes)));
         });
         let (reply, data_bytes) = result?;
         data.truncate(data_bytes);

@@ -62,6 +62,7 @@ struct State {
     /// Descriptors of the longest chain, without the indirect one.
     longest_chain: usize,
     clock: Duration,
+    ignores_resets: bool,
 }
 
 /// How the fake device is built.
@@ -70,8 +71,8 @@ pub(crate) struct Build {
     pub(crate) features: u64,
     pub(crate) config: Vec<u8>,
     pub(crate) queue_sizes: Vec<u16>,
-    /// Confirms resets.
-    pub(crate) resets: bool,
+    /// Looks at the request queues before it looks at the high-priority queue.
+    pub(crate) request_queues_first: bool,
     /// Accepts the features it offers.
     pub(crate) accepts_features: bool,
     /// The configuration changes whenever it is read.
@@ -89,7 +90,7 @@ impl Default for Build {
             features: 1 << 28 | 1 << 29 | 1 << 32,
             config,
             queue_sizes: std::vec![128, 128],
-            resets: true,
+            request_queues_first: false,
             accepts_features: true,
             restless: false,
             reverse: false,
@@ -118,6 +119,7 @@ impl<M: DeviceMemory> FakeDevice<M> {
             most_held: 0,
             longest_chain: 0,
             clock: Duration::ZERO,
+            ignores_resets: false,
         };
         Arc::new(Self { build, state: Mutex::new(state), memory: PhantomData })
     }
@@ -129,6 +131,11 @@ impl<M: DeviceMemory> FakeDevice<M> {
     /// Does `fault` with the next buffer that is used; several queue up.
     pub(crate) fn inject(&self, fault: Fault) {
         self.state().faults.push_back(fault);
+    }
+
+    /// Never confirms a reset from now on, and goes on with what it has.
+    pub(crate) fn ignore_resets(&self) {
+        self.state().ignores_resets = true;
     }
 
     /// Shows another status than the driver wrote.
@@ -169,7 +176,11 @@ impl<M: DeviceMemory> FakeDevice<M> {
 
     fn work_uncounted(&self) {
         let mut state = self.state();
-        for queue in 0..state.queues.len() {
+        let mut order: Vec<usize> = (0..state.queues.len()).collect();
+        if self.build.request_queues_first {
+            order.rotate_left(1);
+        }
+        for queue in order {
             if core::mem::take(&mut state.queues[queue].rung) {
                 self.take_available(&mut state, queue);
             }
@@ -294,7 +305,7 @@ pub(crate) struct FakeTransport<M: DeviceMemory>(pub(crate) Arc<FakeDevice<M>>);
 unsafe impl<M: DeviceMemory> Transport for FakeTransport<M> {
     fn reset(&self, _platform: &dyn Platform) -> Result<(), Error> {
         let mut state = self.0.state();
-        if !self.0.build.resets && state.status != DeviceStatus::empty() {
+        if state.ignores_resets {
             return Err(Error::Device("it does not confirm its reset"));
         }
         state.status = DeviceStatus::empty();

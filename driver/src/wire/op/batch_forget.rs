@@ -1,6 +1,5 @@
 //! FUSE_BATCH_FORGET: takes back lookups of many inodes. Has no reply; goes on the high-priority queue.
 
-use crate::Error;
 use crate::wire::{Opcode, Operation};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -29,15 +28,10 @@ pub(crate) struct ForgetOne {
 impl Operation for BatchForget {
     const OPCODE: Opcode = Opcode(42);
     type Args = BatchForgetArgs;
-    type Body = ();
     type Reply = ();
 
     fn args(&self) -> BatchForgetArgs {
         BatchForgetArgs { count: self.count, dummy: 0 }
-    }
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 //! FUSE_DESTROY: ends the session. The server closes every file and forgets every inode.
 
-use crate::Error;
 use crate::wire::{Opcode, Operation};
 
 /// FUSE_DESTROY.
@@ -10,17 +9,12 @@ pub(crate) struct Destroy;
 impl Operation for Destroy {
     const OPCODE: Opcode = Opcode(38);
     type Args = ();
-    type Body = ();
     type Reply = ();
 
     // libfuse and virtiofsd answer with nothing at all.
     const REPLY_MAY_BE_EMPTY: bool = true;
 
     fn args(&self) {}
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! FUSE_FORGET: takes back lookups of one inode. Has no reply; goes on the high-priority queue.
 
-use crate::Error;
 use crate::wire::{Opcode, Operation};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -20,15 +19,10 @@ pub(crate) struct ForgetArgs {
 impl Operation for Forget {
     const OPCODE: Opcode = Opcode(2);
     type Args = ForgetArgs;
-    type Body = ();
     type Reply = ();
 
     fn args(&self) -> ForgetArgs {
         ForgetArgs { nlookup: self.nlookup }
-    }
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::wire::attr::RawAttr;
-use crate::wire::{Attr, FileHandle, Opcode, Operation};
+use crate::wire::{Attr, FileHandle, FromBody, Opcode, Operation};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// FUSE_GETATTR of the inode that the request names.
@@ -37,7 +37,6 @@ const FH: u32 = 1;
 impl Operation for Getattr {
     const OPCODE: Opcode = Opcode(3);
     type Args = GetattrArgs;
-    type Body = GetattrBody;
     type Reply = Attr;
 
     fn args(&self) -> GetattrArgs {
@@ -46,8 +45,12 @@ impl Operation for Getattr {
             None => GetattrArgs { getattr_flags: 0, dummy: 0, fh: 0 },
         }
     }
+}
 
-    fn decode(body: GetattrBody) -> Result<Attr, Error> {
+impl FromBody for Attr {
+    type Body = GetattrBody;
+
+    fn decode(body: GetattrBody) -> Result<Self, Error> {
         body.attr.decode()
     }
 }

@@ -130,7 +130,6 @@ impl Operation for Init {
     const OPCODE: Opcode = Opcode(26);
     type Args = InitArgs;
     /// The reply is taken as data, because its length depends on the server's version.
-    type Body = ();
     type Reply = ();
 
     fn args(&self) -> InitArgs {
@@ -143,10 +142,6 @@ impl Operation for Init {
             flags2: (bits >> 32) as u32,
             unused: [0; 11],
         }
-    }
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::wire::entry::RawEntry;
-use crate::wire::{Entry, Name, Opcode, Operation};
+use crate::wire::{Entry, FromBody, Name, Opcode, Operation};
 
 /// FUSE_LOOKUP of `name` in the directory that the request names.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,6 @@ pub(crate) struct Lookup<'a> {
 impl Operation for Lookup<'_> {
     const OPCODE: Opcode = Opcode(1);
     type Args = ();
-    type Body = RawEntry;
     /// `None` is a negative entry: the name does not exist, and the server lets that be cached.
     type Reply = Option<Entry>;
 
@@ -22,8 +21,12 @@ impl Operation for Lookup<'_> {
     fn names(&self) -> [&[u8]; 2] {
         [self.name.bytes(), &[]]
     }
+}
 
-    fn decode(body: RawEntry) -> Result<Option<Entry>, Error> {
+impl FromBody for Option<Entry> {
+    type Body = RawEntry;
+
+    fn decode(body: RawEntry) -> Result<Self, Error> {
         body.decode()
     }
 }

@@ -1,7 +1,7 @@
 //! FUSE_OPEN: opens a file.
 
 use crate::Error;
-use crate::wire::{FileHandle, Opcode, Operation};
+use crate::wire::{FileHandle, FromBody, Opcode, Operation};
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -67,14 +67,17 @@ impl OpenBody {
 impl Operation for Open {
     const OPCODE: Opcode = Opcode(14);
     type Args = OpenArgs;
-    type Body = OpenBody;
     type Reply = Opened;
 
     fn args(&self) -> OpenArgs {
         OpenArgs { flags: self.flags, open_flags: 0 }
     }
+}
 
-    fn decode(body: OpenBody) -> Result<Opened, Error> {
+impl FromBody for Opened {
+    type Body = OpenBody;
+
+    fn decode(body: OpenBody) -> Result<Self, Error> {
         Ok(body.decode())
     }
 }

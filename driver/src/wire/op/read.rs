@@ -1,6 +1,5 @@
 //! FUSE_READ: reads from an open file.
 
-use crate::Error;
 use crate::wire::{FileHandle, Opcode, Operation};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -36,15 +35,10 @@ impl ReadArgs {
 impl Operation for Read {
     const OPCODE: Opcode = Opcode(15);
     type Args = ReadArgs;
-    type Body = ();
     type Reply = ();
 
     fn args(&self) -> ReadArgs {
         ReadArgs::new(self.fh, self.offset, self.size_bytes, self.flags)
-    }
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
     }
 }
 

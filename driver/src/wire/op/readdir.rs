@@ -1,6 +1,5 @@
 //! FUSE_READDIR: lists a directory.
 
-use crate::Error;
 use crate::wire::{FileHandle, Opcode, Operation, ReadArgs};
 
 /// FUSE_READDIR of an open directory; entries (a sequence of `fuse_dirent`) come as data, none at the end.
@@ -16,15 +15,10 @@ pub(crate) struct Readdir {
 impl Operation for Readdir {
     const OPCODE: Opcode = Opcode(28);
     type Args = ReadArgs;
-    type Body = ();
     type Reply = ();
 
     fn args(&self) -> ReadArgs {
         ReadArgs::new(self.fh, self.cookie, self.size_bytes, 0)
-    }
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 //! FUSE_READDIRPLUS: lists a directory with the attributes of every inode, and counts one lookup of each.
 
-use crate::Error;
 use crate::wire::{FileHandle, Opcode, Operation, ReadArgs};
 
 /// FUSE_READDIRPLUS of an open directory; entries (a sequence of `fuse_direntplus`) come as data, none at the end.
@@ -16,15 +15,10 @@ pub(crate) struct Readdirplus {
 impl Operation for Readdirplus {
     const OPCODE: Opcode = Opcode(44);
     type Args = ReadArgs;
-    type Body = ();
     type Reply = ();
 
     fn args(&self) -> ReadArgs {
         ReadArgs::new(self.fh, self.cookie, self.size_bytes, 0)
-    }
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 //! FUSE_READLINK: the target of a symbolic link.
 
-use crate::Error;
 use crate::wire::{Opcode, Operation};
 
 /// FUSE_READLINK of the inode that the request names; the target comes as data, without a NUL byte.
@@ -15,14 +14,9 @@ impl Readlink {
 impl Operation for Readlink {
     const OPCODE: Opcode = Opcode(5);
     type Args = ();
-    type Body = ();
     type Reply = ();
 
     fn args(&self) {}
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

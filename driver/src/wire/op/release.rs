@@ -1,6 +1,5 @@
 //! FUSE_RELEASE: closes a file.
 
-use crate::Error;
 use crate::wire::{FileHandle, Opcode, Operation};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -31,15 +30,10 @@ impl ReleaseArgs {
 impl Operation for Release {
     const OPCODE: Opcode = Opcode(18);
     type Args = ReleaseArgs;
-    type Body = ();
     type Reply = ();
 
     fn args(&self) -> ReleaseArgs {
         ReleaseArgs::new(self.fh, self.flags)
-    }
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -1,7 +1,6 @@
 //! FUSE_RELEASEDIR: closes a directory.
 
 use super::release::ReleaseArgs;
-use crate::Error;
 use crate::wire::{FileHandle, Opcode, Operation};
 
 /// FUSE_RELEASEDIR of an open directory.
@@ -15,15 +14,10 @@ pub(crate) struct Releasedir {
 impl Operation for Releasedir {
     const OPCODE: Opcode = Opcode(29);
     type Args = ReleaseArgs;
-    type Body = ();
     type Reply = ();
 
     fn args(&self) -> ReleaseArgs {
         ReleaseArgs::new(self.fh, self.flags)
-    }
-
-    fn decode((): ()) -> Result<(), Error> {
-        Ok(())
     }
 }
 

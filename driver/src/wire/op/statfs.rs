@@ -1,7 +1,7 @@
 //! FUSE_STATFS: how full the file system is.
 
 use crate::Error;
-use crate::wire::{Opcode, Operation};
+use crate::wire::{FromBody, Opcode, Operation};
 use zerocopy::FromBytes;
 
 /// FUSE_STATFS of the file system that holds the inode that the request names.
@@ -48,12 +48,15 @@ pub(crate) struct StatfsBody {
 impl Operation for Statfs {
     const OPCODE: Opcode = Opcode(17);
     type Args = ();
-    type Body = StatfsBody;
     type Reply = StatFs;
 
     fn args(&self) {}
+}
 
-    fn decode(body: StatfsBody) -> Result<StatFs, Error> {
+impl FromBody for StatFs {
+    type Body = StatfsBody;
+
+    fn decode(body: StatfsBody) -> Result<Self, Error> {
         Ok(StatFs {
             fragment_size_bytes: body.frsize,
             block_size_bytes: body.bsize,

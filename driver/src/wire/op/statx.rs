@@ -1,7 +1,7 @@
 //! FUSE_STATX: the attributes of an inode with its time of birth (minor 39).
 
 use crate::wire::attr::{file_type, size_bytes, timestamp};
-use crate::wire::{Attr, FileHandle, Opcode, Operation};
+use crate::wire::{Attr, FileHandle, FromBody, Opcode, Operation};
 use crate::{Error, Timestamp};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -86,7 +86,6 @@ impl Statx {
 impl Operation for Statx {
     const OPCODE: Opcode = Opcode(52);
     type Args = StatxArgs;
-    type Body = StatxBody;
     /// The attributes, and when the inode was made, if the server knows.
     type Reply = (Attr, Option<Timestamp>);
 
@@ -97,8 +96,12 @@ impl Operation for Statx {
         };
         StatxArgs { getattr_flags, reserved: 0, fh, sx_flags: 0, sx_mask: BASIC_STATS | BTIME }
     }
+}
 
-    fn decode(body: StatxBody) -> Result<Self::Reply, Error> {
+impl FromBody for (Attr, Option<Timestamp>) {
+    type Body = StatxBody;
+
+    fn decode(body: StatxBody) -> Result<Self, Error> {
         if body.mask & BASIC_STATS != BASIC_STATS {
             return Err(Error::Protocol("a STATX reply lacks basic attributes"));
         }
