@@ -4,10 +4,10 @@ use crate::bell::Bell;
 use crate::error::ConnectError;
 use crate::event::Event;
 use crate::link::{Link, LinkState};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, Loan};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +28,7 @@ const SETTLING: Duration = Duration::from_millis(300);
 /// `frontend` is held for the length of one exchange, which the link bounds. `kick` and `state` take no lock.
 pub(crate) struct Connection {
     link: Link,
+    loan: Loan,
     frontend: Mutex<Frontend>,
     offered: u64,
     can_reset: bool,
@@ -38,7 +39,12 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects to the socket and negotiates what does not depend on the driver.
-    pub(crate) fn open(path: &Path, bell: Arc<Bell>, patience: Duration) -> Result<Self, ConnectError> {
+    pub(crate) fn open(
+        path: &Path,
+        memory: &'static GuestMemory,
+        bell: Arc<Bell>,
+        patience: Duration,
+    ) -> Result<Self, ConnectError> {
         let refused = |source| ConnectError::Socket { path: path.into(), source };
         let socket = dial(path, patience).map_err(refused)?;
         let clone = socket.try_clone().map_err(ConnectError::Resources)?;
@@ -92,6 +98,7 @@ impl Connection {
         let kicks = (0..queues).map(|_| Event::new()).collect::<io::Result<_>>().map_err(ConnectError::Resources)?;
         Ok(Self {
             link,
+            loan: Loan::new(memory),
             frontend: Mutex::new(frontend),
             offered,
             can_reset: accepted.contains(VhostUserProtocolFeatures::RESET_DEVICE),
@@ -135,23 +142,31 @@ impl Connection {
         self.link.close();
     }
 
-    /// Whether the daemon's process ended, or does so within `patience`.
-    pub(crate) fn peer_ended(&self, patience: Duration) -> bool {
-        self.link.peer_ended(patience)
+    /// Whether nobody has the memory any more that was given over this connection, now or within `patience`. It can be
+    /// given to nobody from then on, so this is for a connection that was closed.
+    ///
+    /// A hang-up alone does not say as much: a daemon may shut its connection down while other threads of it, or other
+    /// processes, are still at work.
+    pub(crate) fn memory_is_returned(&self, patience: Duration) -> bool {
+        self.loan.is_returned(patience)
     }
 
     /// Tells the daemon the features and the memory.
-    pub(crate) fn set_features_and_memory(&self, features: u64, memory: &GuestMemory) -> Result<(), Error> {
+    pub(crate) fn set_features_and_memory(&self, features: u64) -> Result<(), Error> {
         let features = features | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
         self.say("SET_FEATURES", |frontend| frontend.set_features(features))?;
-        let region = VhostUserMemoryRegionInfo {
+        let memory = self.loan.memory();
+        let region = |file: BorrowedFd<'_>| VhostUserMemoryRegionInfo {
             guest_phys_addr: memory.first_address(),
             memory_size: memory.length_bytes() as u64,
             userspace_addr: memory.first_pointer().addr().get() as u64,
             mmap_offset: 0,
-            mmap_handle: memory.descriptor().as_raw_fd(),
+            mmap_handle: file.as_raw_fd(),
         };
-        self.say("SET_MEM_TABLE", |frontend| frontend.set_mem_table(&[region]).map(drop))
+        let sent = self
+            .loan
+            .lend(|file| self.say("SET_MEM_TABLE", |frontend| frontend.set_mem_table(&[region(file)]).map(drop)));
+        sent.unwrap_or(Err(Error::Device(LinkState::Closed.describe())))
     }
 
     /// Gives the daemon a queue and lets it start.

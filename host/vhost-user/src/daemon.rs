@@ -1,7 +1,7 @@
 //! A private virtiofsd for tests and benchmarks.
 
+use crate::processes::Processes;
 use crate::requests::RequestLog;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -11,11 +11,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long virtiofsd may take until its socket is there.
+/// How long virtiofsd may take until it serves.
 const START: Duration = Duration::from_secs(10);
+/// virtiofsd says so when its sandbox is made. Its socket is there before that.
+const SERVES: &str = "Waiting for vhost-user socket connection";
+/// A virtiofsd that has a socket, but says nothing, is taken for one that serves after this time.
+const TACITURN: Duration = Duration::from_secs(1);
 /// The log counts as settled when it has not grown for this long, and is not waited for longer than `LOG_PATIENCE`.
 const LOG_SETTLED: Duration = Duration::from_millis(10);
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
@@ -45,6 +49,31 @@ impl CachePolicy {
     }
 }
 
+/// What keeps virtiofsd within the folder that it serves (`--sandbox`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// A chroot, which only root can make.
+    Chroot,
+    /// Namespaces of its own, which an ordinary user can make where the system allows it.
+    Namespaces,
+}
+
+impl Sandbox {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Chroot => "chroot",
+            Self::Namespaces => "namespace",
+        }
+    }
+}
+
+impl Default for Sandbox {
+    /// A chroot for root, namespaces for others.
+    fn default() -> Self {
+        if rustix::process::geteuid().is_root() { Self::Chroot } else { Self::Namespaces }
+    }
+}
+
 /// How virtiofsd is started.
 #[derive(Clone, Debug)]
 pub struct DaemonOptions {
@@ -52,6 +81,8 @@ pub struct DaemonOptions {
     pub cache: CachePolicy,
     /// Threads that serve requests at the same time; 0: the one that reads the queue serves them, one by one.
     pub thread_pool: usize,
+    /// What keeps it within the folder.
+    pub sandbox: Sandbox,
     /// Whether virtiofsd logs each request, which [`Daemon::requests`] needs, and which slows it down.
     pub log_requests: bool,
     /// Further arguments, such as `--writeback` or `--xattr`.
@@ -59,9 +90,15 @@ pub struct DaemonOptions {
 }
 
 impl Default for DaemonOptions {
-    /// `Auto`, no thread pool, requests logged.
+    /// `Auto`, no thread pool, the sandbox that this user can have, requests logged.
     fn default() -> Self {
-        Self { cache: CachePolicy::default(), thread_pool: 0, log_requests: true, arguments: Vec::new() }
+        Self {
+            cache: CachePolicy::default(),
+            thread_pool: 0,
+            sandbox: Sandbox::default(),
+            log_requests: true,
+            arguments: Vec::new(),
+        }
     }
 }
 
@@ -72,7 +109,7 @@ pub enum DaemonError {
     NoProgram(String),
     /// The folder for socket and log could not be made.
     NoFolder(io::Error),
-    /// It ended before its socket was there.
+    /// It ended before it served. The text says what to do if it has got no sandbox.
     Ended {
         /// How it ended.
         status: ExitStatus,
@@ -95,7 +132,13 @@ impl fmt::Display for DaemonError {
                  variable VIRTIOFSD to the command that starts it"
             ),
             Self::NoFolder(error) => write!(f, "no folder for virtiofsd's socket: {error}"),
-            Self::Ended { status, log } => write!(f, "virtiofsd ended ({status}) before it listened; its log:\n{log}"),
+            Self::Ended { status, log } => {
+                write!(f, "virtiofsd ended ({status}) before it served; its log:\n{log}")?;
+                if log.contains("entering sandbox") {
+                    f.write_str(NO_SANDBOX)?;
+                }
+                Ok(())
+            }
             Self::Silent { log } => write!(f, "virtiofsd does not listen after {START:?}; its log:\n{log}"),
         }
     }
@@ -103,12 +146,19 @@ impl fmt::Display for DaemonError {
 
 impl std::error::Error for DaemonError {}
 
+/// What to do about a virtiofsd that cannot enter its sandbox.
+const NO_SANDBOX: &str = "\
+This system does not let it make its sandbox. An ordinary user needs user namespaces: the kernel settings are
+user.max_user_namespaces (not 0), kernel.unprivileged_userns_clone (1, where it exists), and
+kernel.apparmor_restrict_unprivileged_userns (0, where it exists). Root needs CAP_SYS_CHROOT, and CAP_SYS_ADMIN for
+namespaces; many containers give neither that nor user namespaces.";
+
 /// A running virtiofsd that serves one folder to one connection at a time, and ends with this value.
 ///
-/// It runs in a chroot if this process may do that, otherwise in its own namespaces; never without a sandbox, since then
-/// it would serve the whole host to a driver that sends absolute names.
+/// It runs in a [`Sandbox`], never without one, since then it would serve the whole host to a driver that sends absolute
+/// names. In namespaces it is two processes; what is done to a `Daemon` is done to both.
 pub struct Daemon {
-    child: Mutex<Child>,
+    processes: Mutex<Processes>,
     command: Command,
     requests: Mutex<RequestLog>,
     /// Last, as it is removed when the process is gone.
@@ -116,7 +166,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a virtiofsd that serves `shared_dir`, and waits until its socket is there.
+    /// Starts a virtiofsd that serves `shared_dir`, and waits until it does.
     ///
     /// The command is taken from the environment variable `VIRTIOFSD`, split at spaces; without it, `virtiofsd` on PATH or
     /// `/usr/libexec/virtiofsd`.
@@ -127,9 +177,9 @@ impl Daemon {
     pub fn start(shared_dir: impl AsRef<Path>, options: &DaemonOptions) -> Result<Self, DaemonError> {
         let folder = Folder::new().map_err(DaemonError::NoFolder)?;
         let command = Command::for_options(shared_dir.as_ref(), &folder.socket(), options)?;
-        let child = Mutex::new(command.spawn(&folder.log())?);
-        let daemon = Self { child, command, requests: Mutex::default(), folder };
-        daemon.wait_for_socket()?;
+        let processes = Mutex::new(Processes::new(command.spawn(&folder.log())?));
+        let daemon = Self { processes, command, requests: Mutex::default(), folder };
+        daemon.wait_until_it_serves()?;
         Ok(daemon)
     }
 
@@ -142,23 +192,32 @@ impl Daemon {
         self.kill();
         // Otherwise the dead one's socket would be taken for the new one's.
         let _ = fs::remove_file(self.folder.socket());
-        *self.child() = self.command.spawn(&self.folder.log())?;
+        *self.processes() = Processes::new(self.command.spawn(&self.folder.log())?);
         self.requests = Mutex::default();
-        self.wait_for_socket()
+        self.wait_until_it_serves()
     }
 
-    fn wait_for_socket(&self) -> Result<(), DaemonError> {
-        let deadline = Instant::now() + START;
-        while !self.folder.socket().exists() {
-            if let Ok(Some(status)) = self.child().try_wait() {
+    fn wait_until_it_serves(&self) -> Result<(), DaemonError> {
+        let start = Instant::now();
+        let mut socket_since = None;
+        loop {
+            // Asked before the log is read, so that nothing is missing there.
+            if let Some(status) = self.processes().ended() {
                 return Err(DaemonError::Ended { status, log: self.log() });
             }
-            if Instant::now() >= deadline {
+            if self.folder.socket().exists() {
+                let since = *socket_since.get_or_insert_with(Instant::now);
+                if self.log().contains(SERVES) || since.elapsed() >= TACITURN {
+                    // Its processes are remembered from here on, also if the first one ends before the others.
+                    self.processes().look();
+                    return Ok(());
+                }
+            }
+            if start.elapsed() >= START {
                 return Err(DaemonError::Silent { log: self.log() });
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        Ok(())
     }
 
     /// Its vhost-user socket.
@@ -166,9 +225,9 @@ impl Daemon {
         self.folder.socket()
     }
 
-    /// Its process id.
+    /// The id of the process that serves.
     pub fn pid(&self) -> u32 {
-        self.child().id()
+        self.processes().youngest()
     }
 
     /// What it wrote so far to its log.
@@ -200,42 +259,23 @@ impl Daemon {
     }
 
     /// Stops it with SIGSTOP, as a debugger or a machine without memory would: it does not answer any more. Returns when
-    /// all of its threads have stopped.
-    ///
-    /// In the sandbox of a process that is not root, this stops only virtiofsd's parent process.
+    /// all threads of all its processes have stopped.
     pub fn pause(&self) {
-        self.signal(Signal::STOP, WaitIdOptions::STOPPED);
+        self.processes().stop();
     }
 
     /// Continues it after [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.signal(Signal::CONT, WaitIdOptions::CONTINUED);
+        self.processes().resume();
     }
 
-    /// Kills it with SIGKILL and waits until it is gone. Does nothing if it has ended before.
+    /// Kills it with SIGKILL and waits until all its processes are gone. Does nothing if it has ended before.
     pub fn kill(&self) {
-        let mut child = self.child();
-        // `Child` knows whether it was waited for, so this never hits another process.
-        let _ = child.kill();
-        let _ = child.wait();
+        self.processes().kill();
     }
 
-    fn signal(&self, signal: Signal, done: WaitIdOptions) {
-        // Under the lock, and only while the process was not waited for: the number is still its own.
-        let mut child = self.child();
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        let pid = Pid::from_child(&child);
-        if rustix::process::kill_process(pid, signal).is_ok() {
-            // A dead one is left for `kill` to wait for.
-            let until = done | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            let _ = rustix::process::waitid(WaitId::Pid(pid), until);
-        }
-    }
-
-    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    fn processes(&self) -> MutexGuard<'_, Processes> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log_length(&self) -> u64 {
@@ -290,7 +330,6 @@ struct Command {
 
 impl Command {
     fn for_options(shared_dir: &Path, socket: &Path, options: &DaemonOptions) -> Result<Self, DaemonError> {
-        let root = rustix::process::geteuid().is_root();
         let mut words = virtiofsd()?.into_iter();
         let program = words.next();
         let program = program.ok_or_else(|| DaemonError::NoProgram("VIRTIOFSD is empty".into()))?;
@@ -300,7 +339,7 @@ impl Command {
             "--socket-path".into(),
             socket.into(),
             "--sandbox".into(),
-            if root { "chroot" } else { "namespace" }.into(),
+            options.sandbox.argument().into(),
             "--cache".into(),
             options.cache.argument().into(),
             "--thread-pool-size".into(),

@@ -46,11 +46,12 @@ mod link;
 mod memory;
 mod parking;
 mod platform;
+mod processes;
 mod requests;
 #[allow(unsafe_code)]
 mod transport;
 
-pub use daemon::{CachePolicy, Daemon, DaemonError, DaemonOptions};
+pub use daemon::{CachePolicy, Daemon, DaemonError, DaemonOptions, Sandbox};
 pub use error::ConnectError;
 pub use memory::{GuestHal, GuestMemory, MemoryError, MemoryUse};
 pub use platform::NativePlatform;

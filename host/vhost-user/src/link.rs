@@ -10,7 +10,6 @@ use crate::event::Event;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,15 +61,10 @@ struct Shared {
 pub(crate) struct Link {
     shared: Arc<Shared>,
     monitor: Option<JoinHandle<()>>,
-    /// Becomes readable when the process that listened on the socket has ended.
-    peer: Option<OwnedFd>,
 }
 
 impl Link {
     pub(crate) fn new(socket: UnixStream, bell: Arc<Bell>) -> io::Result<Self> {
-        let peer = rustix::net::sockopt::socket_peercred(&socket)
-            .and_then(|peer| rustix::process::pidfd_open(peer.pid, rustix::process::PidfdFlags::empty()))
-            .ok();
         let shared = Arc::new(Shared {
             socket,
             state: AtomicU8::new(LinkState::Alive as u8),
@@ -83,7 +77,7 @@ impl Link {
             let shared = shared.clone();
             move || shared.monitor()
         })?;
-        Ok(Self { shared, monitor: Some(monitor), peer })
+        Ok(Self { shared, monitor: Some(monitor) })
     }
 
     pub(crate) fn state(&self) -> LinkState {
@@ -122,17 +116,6 @@ impl Link {
     pub(crate) fn close(&self) {
         self.shared.end(LinkState::Closed);
         self.shared.nudge.signal();
-    }
-
-    /// Whether the process that listened on the socket ended, or does so within `patience`.
-    ///
-    /// A dead process accesses no memory. A hang-up alone does not say as much, since a daemon may shut its connection
-    /// down while other threads of it are still at work.
-    pub(crate) fn peer_ended(&self, patience: Duration) -> bool {
-        let Some(peer) = &self.peer else { return false };
-        let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
-        let mut descriptors = [PollFd::new(peer, PollFlags::IN)];
-        matches!(rustix::event::poll(&mut descriptors, Some(&timeout)), Ok(1..))
     }
 }
 

@@ -50,8 +50,10 @@ impl Default for ConnectOptions {
 ///
 /// - A daemon that died hangs up. That is noticed within milliseconds: all threads in
 ///   [`wait_until`](Platform::wait_until) wake, and [`status`](Transport::status) contains `DEVICE_NEEDS_RESET` from
-///   then on. [`reset`](Transport::reset) makes sure that the process is gone; then the memory is the driver's, and the
-///   next `set_status(ACKNOWLEDGE)` connects again, to a new daemon at the same path.
+///   then on. [`reset`](Transport::reset) makes sure that no process has the memory any more; then it is the driver's, and
+///   the next `set_status(ACKNOWLEDGE)` connects again, to a new daemon at the same path. If some process still has it
+///   (a daemon may be several), or if there is no /proc, without which this cannot be known, the memory is abandoned as
+///   in the next case.
 /// - A daemon that was stopped (SIGSTOP) or hangs does not answer the messages of a reset. After
 ///   [`patience`](ConnectOptions::patience) the connection is closed. The daemon still has guest memory mapped and may
 ///   write late replies, so the memory is *abandoned*, see below, and the transport stays dead: every
@@ -120,7 +122,7 @@ impl VhostUserTransport {
             return Err(ConnectError::Options("the size of a split virtqueue is a power of two"));
         }
         let memory = GuestMemory::global().map_err(ConnectError::Memory)?;
-        let connection = Connection::open(&path, bell.clone(), options.patience)?;
+        let connection = Connection::open(&path, memory, bell.clone(), options.patience)?;
         Ok(Self {
             path,
             options,
@@ -158,7 +160,8 @@ impl VhostUserTransport {
         }
         // A daemon that is still there serves one connection at a time.
         self.connection().close();
-        let fresh = Connection::open(&self.path, self.bell.clone(), self.options.patience).map_err(|error| {
+        let fresh = Connection::open(&self.path, self.memory, self.bell.clone(), self.options.patience);
+        let fresh = fresh.map_err(|error| {
             log::error!("{error}");
             Error::Device(state.describe())
         })?;
@@ -171,7 +174,7 @@ impl VhostUserTransport {
         let connection = self.connection();
         // From the first message on, only a stop that the daemon confirms makes the memory ours again.
         device.running = true;
-        connection.set_features_and_memory(device.driver_features, self.memory)?;
+        connection.set_features_and_memory(device.driver_features)?;
         for queue in &device.queues {
             connection.start_queue(queue.number, queue.size, queue.rings, self.memory)?;
         }
@@ -198,7 +201,10 @@ impl VhostUserTransport {
 //   acknowledged, moved the rings to pages that nobody reads and that are never freed. So neither buffers nor rings of
 //   the driver are written. (A daemon that does not keep to the specification can write to guest memory at any time,
 //   which the memory layer is prepared for: see `memory`.)
-// - The daemon's process has ended, which a pidfd says. The mapping ended with it.
+// - The connection is closed, and nobody has the memory any more by what was sent over it: no process has it mapped or
+//   could map it, the kernel says, whatever processes the daemon was made of. See `Loan`, which also says why no write
+//   can follow. (The kernel may write on behalf of a process after its end only by asynchronous I/O into memory that is
+//   registered for that, as io_uring has it; virtiofsd does not use it, and its system call filter excludes it.)
 // - The memory was abandoned: the daemon may write it, but nothing relies on it. Buffers outside guest memory are only
 //   reached through bounce pages; freed pages are not handed out again; the driver's own pages are not used for another
 //   request, since `set_status` fails for ever.

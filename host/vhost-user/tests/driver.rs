@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use virtio_fs::{Errno, Error, FileType, MountOptions, VirtioFs};
-use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
+use virtio_fs::{Errno, Error, FileType, MountOptions, Platform, VirtioFs};
+use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, NativePlatform, connect};
 
 /// A running daemon for `folder`, and a mount of it.
 fn mount(folder: &Path) -> (Daemon, VirtioFs) {
@@ -97,16 +99,91 @@ fn a_64_mib_file_takes_64_reads() {
     vfs.unmount().unwrap();
 }
 
+/// A driver that stands still at its next wait, until something was done.
+struct Halting {
+    inner: Arc<NativePlatform>,
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+// SAFETY: `revoke_dma` is left at answering that it did nothing.
+unsafe impl Platform for Halting {
+    fn now(&self) -> virtio_fs::Instant {
+        self.inner.now()
+    }
+
+    fn wall_clock(&self) -> virtio_fs::Timestamp {
+        self.inner.wall_clock()
+    }
+
+    fn wait_until(&self, deadline: virtio_fs::Instant, ready: &mut dyn FnMut() -> bool) -> bool {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+        self.inner.wait_until(deadline, ready)
+    }
+
+    fn cpu(&self) -> usize {
+        self.inner.cpu()
+    }
+}
+
+/// The daemon is stopped while the driver sends, so that none of the requests is answered before the driver waits for the
+/// first reply. What the daemon gets when it continues, with the driver still standing there, was in flight together.
+#[test]
+fn reads_of_a_large_file_are_in_flight_together() {
+    const TOGETHER: u64 = 4;
+    let folder = Folder::new();
+    fs::write(folder.path().join("big"), content(64 << 20)).unwrap();
+    let daemon = Daemon::start(folder.path(), &DaemonOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let daemon = Arc::new(daemon);
+    let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
+    let platform = Arc::new(Halting { inner: platform, meanwhile: Mutex::new(None) });
+    let vfs = VirtioFs::mount::<GuestHal>(transport, platform.clone(), &MountOptions::default()).unwrap();
+    let file = vfs.open("big").unwrap();
+
+    let together = Arc::new(AtomicU64::new(0));
+    *platform.meanwhile.lock().unwrap() = Some(Box::new({
+        let (daemon, together) = (daemon.clone(), together.clone());
+        move || {
+            daemon.resume();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while together.load(Ordering::Relaxed) < TOGETHER && Instant::now() < deadline {
+                together.store(count(&daemon.requests(), "Read"), Ordering::Relaxed);
+            }
+        }
+    }));
+    daemon.pause();
+    let mut buffer = vec![0; 64 << 20];
+    assert_eq!(file.read_at(0, &mut buffer).unwrap(), buffer.len());
+    assert!(buffer == content(64 << 20), "the bytes differ");
+    let together = together.load(Ordering::Relaxed);
+    assert!((TOGETHER..=64).contains(&together), "{together} requests were in flight together");
+    assert_eq!(count(&daemon.requests(), "Read"), 64);
+}
+
 #[test]
 fn listing_10_000_entries_takes_at_most_10_requests() {
+    listing_10_000_entries(10);
+}
+
+/// Their entries with attributes are 4 MB.
+#[test]
+fn listing_10_000_entries_with_the_longest_names_takes_at_most_10_requests() {
+    listing_10_000_entries(255);
+}
+
+fn listing_10_000_entries(name_bytes: usize) {
     let folder = Folder::new();
     for number in 0..10_000 {
-        fs::write(folder.path().join(format!("file-{number:05}")), "").unwrap();
+        fs::write(folder.path().join(format!("{number:0name_bytes$}")), "").unwrap();
     }
     let (daemon, vfs) = mount(folder.path());
     let mut listed = 0;
     for entry in vfs.read_dir("/").unwrap() {
-        assert_eq!(entry.unwrap().metadata().unwrap().len(), 0);
+        let entry = entry.unwrap();
+        assert_eq!(entry.file_name().len(), name_bytes);
+        assert_eq!(entry.metadata().unwrap().len(), 0);
         listed += 1;
     }
     assert_eq!(listed, 10_000);
@@ -155,6 +232,36 @@ fn before_destroy_the_daemon_remembers_only_the_root() {
     assert_eq!(count(&requests, "Destroy"), 0);
     vfs.unmount().unwrap();
     assert_eq!(count(&daemon.requests(), "Destroy"), 1);
+}
+
+/// Nobody waits between the last use and `unmount`, and forgets travel on a queue of their own: they must not be overtaken.
+#[test]
+fn every_forget_comes_before_destroy() {
+    let folder = Folder::new();
+    for number in 0..700 {
+        fs::write(folder.path().join(number.to_string()), "x").unwrap();
+    }
+    for _ in 0..10 {
+        let (daemon, vfs) = mount(folder.path());
+        let kept: Vec<_> = vfs.read_dir("/").unwrap().map(Result::unwrap).collect();
+        let node = vfs.node("7").unwrap();
+        assert_eq!(vfs.read("8").unwrap(), b"x");
+        drop((kept, node));
+        vfs.unmount().unwrap();
+
+        let requests = daemon.requests();
+        assert_eq!(count(&requests, "Destroy"), 1);
+        let log = daemon.log();
+        let order: Vec<_> = log.lines().filter_map(|line| line.split_once("Received request: opcode=")).collect();
+        let places = |operation: &str| {
+            let named = order.iter().enumerate().filter(|(_, (_, rest))| rest.starts_with(operation));
+            named.map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        let forgets = [places("Forget "), places("BatchForget ")].concat();
+        // All 700 inodes are forgotten, in batches or one by one.
+        assert!(!forgets.is_empty());
+        assert_eq!(places("Destroy "), [order.len() - 1], "something came after DESTROY:\n{log}");
+    }
 }
 
 #[test]

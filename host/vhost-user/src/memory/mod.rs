@@ -12,9 +12,11 @@
 //! business of [`GuestMemory::abandon`].
 
 mod hal;
+mod loan;
 mod pages;
 
 pub use hal::GuestHal;
+pub(crate) use loan::Loan;
 
 use pages::{Freed, Pages};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -162,8 +164,8 @@ impl GuestMemory {
         })
     }
 
-    /// The memory file, for the daemon.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+    /// The memory file. A daemon gets it by a [`Loan`].
+    fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
 

@@ -6,7 +6,7 @@ use crate::parking::ParkingPlace;
 use std::time::{Duration, Instant};
 use virtio_fs::Error;
 
-/// How long to wait for a process to be gone whose socket hung up.
+/// How long to wait until memory is let go of after the connection ended: a process that dies takes that long.
 const DYING: Duration = Duration::from_millis(500);
 
 /// Before a stop, the daemon is given up to `SETTLING` to be idle for `SETTLED`.
@@ -73,7 +73,7 @@ impl VhostUserTransport {
     }
 
     /// Brings the device to a halt, by whatever means it takes. Afterwards, one of three holds: the daemon confirmed
-    /// that it stopped, or its process has ended, or the memory in use is abandoned.
+    /// that it stopped, or nobody has the memory any more, or the memory in use is abandoned.
     pub(super) fn halt(&self, device: &mut Device) {
         if !device.running {
             return;
@@ -84,8 +84,8 @@ impl VhostUserTransport {
             return;
         };
         connection.close();
-        if connection.peer_ended(DYING) {
-            log::warn!("{error}; its process has ended");
+        if connection.memory_is_returned(DYING) {
+            log::warn!("{error}; it has let go of the memory");
             return;
         }
         log::error!("{error}; the memory in use is abandoned");
