@@ -20,7 +20,6 @@ export CARGO_TARGET_DIR
 # Written by setup: start the QEMU and the virtiofsd that were found or unpacked.
 QEMU=$work/bin/qemu-system-x86_64
 VIRTIOFSD=$work/bin/virtiofsd
-export VIRTIOFSD
 
 # Messages go to standard error; standard output is for what was asked for.
 say() { printf '%s: %s\n' "$program" "$*" >&2; }
