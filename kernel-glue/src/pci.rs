@@ -133,18 +133,21 @@ impl ConfigurationAccess for PciConfiguration {
 pub(crate) fn init(boot_info: &BootInfo, ecam: Option<Ecam>) {
     let microvm = Mechanism::Ecam(MICROVM_ECAM);
     let is_ram = |address| boot_info.usable().any(|region| region.pages_within(0..u64::MAX).contains(&address));
+    // Only microvm comes without firmware that assigns BARs.
+    let mut assigned = true;
     let mechanism = if let Some(ecam) = ecam {
         Mechanism::Ecam(ecam)
     } else if ports_answer() && Mechanism::Ports.has_host_bridge() {
         Mechanism::Ports
     } else if !is_ram(MICROVM_ECAM.base) && microvm.has_host_bridge() {
+        assigned = false;
         microvm
     } else {
         Mechanism::None
     };
     log::info!("PCI configuration space: {mechanism:x?}");
     *MECHANISM.lock() = mechanism;
-    if matches!(mechanism, Mechanism::Ecam(Ecam { base, .. }) if base == MICROVM_ECAM.base) {
+    if !assigned {
         bars::assign(&mut PciRoot::new(PciConfiguration::new()));
     }
 }
