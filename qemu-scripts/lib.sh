@@ -3,6 +3,13 @@
 #
 # What the scripts in this folder share: places, messages, and how kernels are built. Sourced, not run.
 
+# EPOCHREALTIME came with 5.0, `wait -n -p` with 5.1.
+bash_version=$((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1]))
+if [ "$bash_version" -lt 501 ]; then
+	printf '%s: bash 5.1 or newer is needed, this is %s\n' "${0##*/}" "$BASH_VERSION" >&2
+	exit 1
+fi
+
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 scripts=$repo/qemu-scripts
 # What setup unpacks, trees and logs. It stays here even when cargo's own folder lies elsewhere.
@@ -20,7 +27,6 @@ export CARGO_TARGET_DIR
 # Written by setup: start the QEMU and the virtiofsd that were found or unpacked.
 QEMU=$work/bin/qemu-system-x86_64
 VIRTIOFSD=$work/bin/virtiofsd
-export VIRTIOFSD
 
 # Messages go to standard error; standard output is for what was asked for.
 say() { printf '%s: %s\n' "$program" "$*" >&2; }

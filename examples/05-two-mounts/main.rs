@@ -3,18 +3,19 @@
 #![no_std]
 #![no_main]
 
-extern crate alloc;
-
 use kernel_glue::{Kernel, KernelHal, println};
-use virtio_fs::virtio::pci;
+use virtio_fs::virtio::pci::{self, PciTransport};
 use virtio_fs::{Error, MountOptions, VirtioFs};
 
 kernel_glue::entry!(main);
 
 fn main(kernel: &Kernel) -> Result<(), Error> {
     let path = kernel.args().next().unwrap_or("hello.txt");
-    let one = mount(kernel, kernel.arg("one").unwrap_or("share"))?;
-    let two = mount(kernel, kernel.arg("two").unwrap_or("share2"))?;
+
+    // Both devices are found before one of them is used: `find` looks at all there are, and disturbs them.
+    let one = pci::find::<KernelHal>(&mut kernel.pci(), kernel.arg("one").unwrap_or("share"))?;
+    let two = pci::find::<KernelHal>(&mut kernel.pci(), kernel.arg("two").unwrap_or("share2"))?;
+    let (one, two) = (mount(kernel, one)?, mount(kernel, two)?);
 
     // Both files are open at the same time: each through its own device, session and daemon.
     let files = [one.open(path)?, two.open(path)?];
@@ -30,7 +31,6 @@ fn main(kernel: &Kernel) -> Result<(), Error> {
     two.unmount()
 }
 
-fn mount(kernel: &Kernel, tag: &str) -> Result<VirtioFs, Error> {
-    let device = pci::find::<KernelHal>(&mut kernel.pci(), tag)?;
+fn mount(kernel: &Kernel, device: PciTransport) -> Result<VirtioFs, Error> {
     VirtioFs::mount::<KernelHal>(device, kernel.platform(), &MountOptions::default())
 }

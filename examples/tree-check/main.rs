@@ -6,18 +6,24 @@
 extern crate alloc;
 
 use alloc::vec::Vec;
+use core::time::Duration;
 use kernel_glue::{Kernel, KernelHal, print, println};
 use sha2::{Digest, Sha256};
 use virtio_fs::virtio::pci;
 use virtio_fs::vnode::Node;
-use virtio_fs::{Attr, Error, FileType, MountOptions, Timestamp, VirtioFs, fs};
+use virtio_fs::{Attr, Errno, Error, FileType, MountOptions, Timestamp, VirtioFs, fs};
 
 kernel_glue::entry!(main);
 
 fn main(kernel: &Kernel) -> Result<(), Error> {
     let tag = kernel.arg("tag").unwrap_or("share");
     let device = pci::find::<KernelHal>(&mut kernel.pci(), tag)?;
-    let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &MountOptions::default())?;
+    let mut options = MountOptions::default();
+    if let Some(seconds) = kernel.arg("timeout") {
+        let seconds = seconds.parse().map_err(|_| Error::Invalid(Errno::EINVAL))?;
+        options.device.request_timeout = Duration::from_secs(seconds);
+    }
+    let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &options)?;
     let mut buffer = alloc::vec![0; 4 << 20];
     check(fs.root(), &fs.root().getattr()?, b".", &mut buffer)?;
     fs.unmount()

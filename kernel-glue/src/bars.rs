@@ -1,9 +1,14 @@
-//! Base address registers (BARs), for machines whose firmware leaves them at 0: QEMU's `microvm,pcie=on`.
+//! Base address registers (BARs): assigned on machines whose firmware leaves them at 0 (QEMU's `microvm,pcie=on`), and
+//! checked on all.
 
+use crate::boot_info::MemoryRegion;
 use crate::paging;
 use crate::pci::PciConfiguration;
 use core::ops::Range;
-use virtio_drivers::transport::pci::bus::{BarInfo, Command, DeviceFunction, HeaderType, MemoryBarType, PciRoot};
+use virtio_drivers::PAGE_SIZE;
+use virtio_drivers::transport::pci::bus::{
+    BarInfo, Command, ConfigurationAccess, DeviceFunction, HeaderType, MemoryBarType, PciRoot,
+};
 
 /// Where microvm forwards to 32-bit BARs. Mapped uncached.
 const WINDOW_32: Range<u64> = 0xc000_0000..0xe000_0000;
@@ -81,9 +86,130 @@ fn assign_function(root: &mut PciRoot<PciConfiguration>, function: DeviceFunctio
     }
 }
 
+/// Takes the address from each memory BAR of `functions` that cannot be device memory: the driver's accesses to it would
+/// hit RAM, or what is not mapped. To drivers such a BAR is one that was given no address.
+///
+/// What remains is trust in the host: that its memory map names all RAM, and that BARs stay as they were found here.
+pub(crate) fn check<C: ConfigurationAccess>(
+    root: &mut PciRoot<C>,
+    functions: &[DeviceFunction],
+    memory_map: &[MemoryRegion],
+    mapped_end: u64,
+) {
+    for &function in functions {
+        // What is wrong otherwise is the driver's to report.
+        let bars = root.bars(function).unwrap_or_default();
+        for (index, bar) in (0..).zip(bars) {
+            let Some(BarInfo::Memory { address, size, address_type, .. }) = bar else {
+                continue;
+            };
+            if address == 0 || can_be_device_memory(address, size, memory_map, mapped_end) {
+                continue;
+            }
+            log::error!(
+                "PCI {function}: BAR {index} of {size:#x} bytes at {address:#x} is RAM or not mapped: not used"
+            );
+            let (_, command) = root.get_status_command(function);
+            root.set_command(function, command - Command::MEMORY_SPACE);
+            match address_type {
+                MemoryBarType::Width64 => root.set_bar_64(function, index, 0),
+                MemoryBarType::Width32 | MemoryBarType::Below1MiB => root.set_bar_32(function, index, 0),
+            }
+        }
+    }
+}
+
+/// Whether all of it is mapped, and nothing of it is RAM that the kernel uses.
+fn can_be_device_memory(address: u64, size_bytes: u64, memory_map: &[MemoryRegion], mapped_end: u64) -> bool {
+    let Some(end) = address.checked_add(size_bytes).filter(|end| *end <= mapped_end) else {
+        return false;
+    };
+    let is_ram = |region: &MemoryRegion| {
+        region.usable && address < region.address.saturating_add(region.length_bytes) && region.address < end
+    };
+    address >= PAGE_SIZE as u64 && !memory_map.iter().any(is_ram)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    const FUNCTION: DeviceFunction = DeviceFunction { bus: 0, device: 1, function: 0 };
+    const LIMIT: u64 = 1 << 40;
+    const MAP: [MemoryRegion; 3] = [
+        MemoryRegion { address: 0, length_bytes: 0x9_fc00, usable: true },
+        MemoryRegion { address: 0x10_0000, length_bytes: 0xff0_0000, usable: true },
+        MemoryRegion { address: 0xb000_0000, length_bytes: 0x1000_0000, usable: false },
+    ];
+
+    /// The configuration space of a function whose BAR 0 is 4 KiB, 32 bits, and whose BAR 2 is 1 MiB, 64 bits.
+    #[derive(Clone)]
+    struct OneFunction(Rc<RefCell<[u32; 64]>>);
+
+    impl OneFunction {
+        fn new(bar_0: u32, bar_2: u64) -> Self {
+            let mut words = [0; 64];
+            words[1] = Command::MEMORY_SPACE.bits().into();
+            words[4] = bar_0;
+            words[6] = bar_2 as u32 | 0b1100;
+            words[7] = (bar_2 >> 32) as u32;
+            Self(Rc::new(RefCell::new(words)))
+        }
+
+        /// The addresses of both BARs after a check, and whether the function still answers to memory accesses.
+        fn checked(self) -> (u64, u64, bool) {
+            check(&mut PciRoot::new(self.clone()), &[FUNCTION], &MAP, LIMIT);
+            let words = self.0.borrow();
+            let wide = u64::from(words[7]) << 32 | u64::from(words[6] & !0xf);
+            (u64::from(words[4]), wide, Command::from_bits_retain(words[1] as u16).contains(Command::MEMORY_SPACE))
+        }
+    }
+
+    impl ConfigurationAccess for OneFunction {
+        fn read_word(&self, _function: DeviceFunction, register: u8) -> u32 {
+            self.0.borrow()[usize::from(register) / 4]
+        }
+
+        fn write_word(&mut self, _function: DeviceFunction, register: u8, value: u32) {
+            let value = match register {
+                0x10 => value & !0xfff,
+                0x18 => value & !0xf_ffff | 0b1100,
+                0x14 | 0x20 | 0x24 => 0,
+                _ => value,
+            };
+            self.0.borrow_mut()[usize::from(register) / 4] = value;
+        }
+
+        unsafe fn unsafe_clone(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn bars_of_device_memory_are_left_alone() {
+        assert_eq!(OneFunction::new(0xfebf_e000, 0xff_0000_0000).checked(), (0xfebf_e000, 0xff_0000_0000, true));
+        assert_eq!(OneFunction::new(0xb000_0000, LIMIT - (1 << 20)).checked(), (0xb000_0000, LIMIT - (1 << 20), true));
+    }
+
+    #[test]
+    fn a_bar_in_ram_loses_its_address() {
+        assert_eq!(OneFunction::new(0x20_0000, 0xff_0000_0000).checked(), (0, 0xff_0000_0000, false));
+        assert_eq!(OneFunction::new(0xfebf_e000, 0xff0_0000).checked(), (0xfebf_e000, 0, false));
+        assert_eq!(OneFunction::new(0x9_f000, 0x1000_0000).checked(), (0, 0x1000_0000, false));
+    }
+
+    #[test]
+    fn a_bar_that_is_not_mapped_loses_its_address() {
+        assert_eq!(OneFunction::new(0xfebf_e000, LIMIT).checked(), (0xfebf_e000, 0, false));
+        assert_eq!(OneFunction::new(0xfebf_e000, 0xffff_ffff_fff0_0000).checked(), (0xfebf_e000, 0, false));
+    }
+
+    #[test]
+    fn a_bar_without_an_address_is_none_to_take() {
+        assert_eq!(OneFunction::new(0, 0).checked(), (0, 0, true));
+    }
 
     fn addresses() -> Addresses {
         Addresses { small: WINDOW_32, large: window_64(40, 1 << 40) }

@@ -19,7 +19,7 @@ fn physical(address: *mut u8) -> PhysAddr {
 
 // SAFETY: `dma_alloc` gives zeroed, page aligned memory of the global allocator, which nothing else has until
 // `dma_dealloc`. Memory is identity mapped, so that its address is what the device uses, and what `mmio_phys_to_virt`
-// returns is where the device's memory is mapped.
+// returns is where the device's memory is mapped; `bars::check` saw to it that this is no RAM.
 unsafe impl Hal for KernelHal {
     /// Out of memory is address 0, as the driver expects.
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
@@ -44,7 +44,8 @@ unsafe impl Hal for KernelHal {
 
     /// # Panics
     ///
-    /// If the range reaches outside of the identity mapping, or starts in the unmapped page 0.
+    /// If the range reaches outside of the identity mapping, or starts in the unmapped page 0. No BAR does: they were
+    /// checked, at boot.
     unsafe fn mmio_phys_to_virt(paddr: PhysAddr, size: usize) -> NonNull<u8> {
         let end = paddr.checked_add(size as u64);
         assert!(

@@ -29,7 +29,8 @@
 //! 5. `paging`: all physical memory identity mapped, page 0 and a guard page below the stack left out.
 //! 6. `heap`: the global allocator, and `dma`: [`KernelHal`], the driver's DMA memory.
 //! 7. `clock` and `rtc`: time stamp counter and date; `platform`: [`KernelPlatform`], the driver's `Platform`.
-//! 8. `pci`: [`PciConfiguration`], configuration access; `bars`: base addresses, where no firmware assigned them.
+//! 8. `pci`: [`PciConfiguration`], configuration access; `bars`: base addresses, assigned where no firmware did so, and
+//!    checked: none may be RAM. That they stay as they were at boot is trusted, and so is the memory map.
 //! 9. [`Kernel`]: all of this, given to `main`; `exit`: how the machine ends.
 //!
 //! # What it does not do

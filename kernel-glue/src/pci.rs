@@ -1,11 +1,12 @@
 //! PCI configuration space: by memory (ECAM), or by the ports 0xCF8 and 0xCFC.
 
 use crate::acpi_tables::Ecam;
-use crate::bars;
 use crate::boot_info::BootInfo;
+use crate::{bars, paging};
 use core::ptr::with_exposed_provenance_mut;
 use spin::Mutex;
 use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
+use virtio_fs::virtio::pci::enumerate;
 use x86_64::instructions::port::Port;
 
 /// Where QEMU's `microvm,pcie=on` has its configuration space. It writes no MCFG table.
@@ -129,24 +130,31 @@ impl ConfigurationAccess for PciConfiguration {
     }
 }
 
-/// Finds configuration space and, where no firmware did so, assigns BARs.
+/// Finds configuration space, assigns BARs where no firmware did so, and checks those of the driver's devices.
 pub(crate) fn init(boot_info: &BootInfo, ecam: Option<Ecam>) {
     let microvm = Mechanism::Ecam(MICROVM_ECAM);
     let is_ram = |address| boot_info.usable().any(|region| region.pages_within(0..u64::MAX).contains(&address));
+    // Only microvm comes without firmware that assigns BARs.
+    let mut assigned = true;
     let mechanism = if let Some(ecam) = ecam {
         Mechanism::Ecam(ecam)
     } else if ports_answer() && Mechanism::Ports.has_host_bridge() {
         Mechanism::Ports
     } else if !is_ram(MICROVM_ECAM.base) && microvm.has_host_bridge() {
+        assigned = false;
         microvm
     } else {
         Mechanism::None
     };
     log::info!("PCI configuration space: {mechanism:x?}");
     *MECHANISM.lock() = mechanism;
-    if matches!(mechanism, Mechanism::Ecam(Ecam { base, .. }) if base == MICROVM_ECAM.base) {
-        bars::assign(&mut PciRoot::new(PciConfiguration::new()));
+    let mut configuration = PciConfiguration::new();
+    let devices = enumerate(&mut configuration);
+    let mut root = PciRoot::new(configuration);
+    if !assigned {
+        bars::assign(&mut root);
     }
+    bars::check(&mut root, &devices, boot_info.regions(), paging::limit());
 }
 
 /// Whether the address port of configuration mechanism #1 keeps what is written to it.

@@ -10,6 +10,9 @@
 
 mod make;
 mod manifest;
+#[cfg(test)]
+mod test_folder;
+mod tree;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};

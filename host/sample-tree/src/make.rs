@@ -5,16 +5,15 @@
 //! kind; fifo and socket; odd modes; times before 1970 and after 2038. It takes about 15 MiB of disk.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::manifest::about;
+use crate::tree::{Node, Tree, run};
 
 /// Number of entries of the large directory.
 const MANY: usize = 20_000;
@@ -220,129 +219,6 @@ fn times(tree: &mut Tree) -> io::Result<()> {
     Ok(())
 }
 
-/// What a node is, as far as setting its time and mode goes.
-#[derive(Clone, Copy, PartialEq)]
-enum Node {
-    /// Regular file or directory: can be opened.
-    Plain,
-    /// Symbolic link: has no mode of its own.
-    Link,
-    /// Fifo or socket: opening it would block or fail.
-    Special,
-}
-
-struct Entry {
-    path: PathBuf,
-    mode: u32,
-    /// Seconds rounded down and nanoseconds since 1970.
-    time: (i64, u32),
-    node: Node,
-}
-
-/// A tree being built. Modes and times are set at the end, children before parents, because making an entry changes
-/// its parent's time and needs its parent's write permission.
-struct Tree {
-    root: PathBuf,
-    entries: Vec<Entry>,
-}
-
-impl Tree {
-    fn new(root: &Path) -> io::Result<Self> {
-        about(root, fs::create_dir_all(root))?;
-        if about(root, fs::read_dir(root))?.next().is_some() {
-            return Err(io::Error::other(format!("{}: not empty, nothing is changed in it", root.display())));
-        }
-        let mut tree = Self { root: root.to_owned(), entries: Vec::new() };
-        tree.add("", 0o755, Node::Plain);
-        Ok(tree)
-    }
-
-    fn directory(&mut self, name: impl AsRef<OsStr>) -> io::Result<()> {
-        let path = self.root.join(name.as_ref());
-        about(&path, fs::create_dir(&path))?;
-        self.add(name, 0o755, Node::Plain);
-        Ok(())
-    }
-
-    fn file(&mut self, name: impl AsRef<OsStr>, content: &[u8]) -> io::Result<()> {
-        let path = self.root.join(name.as_ref());
-        about(&path, File::create_new(&path).and_then(|mut file| file.write_all(content)))?;
-        self.add(name, 0o644, Node::Plain);
-        Ok(())
-    }
-
-    fn link(&mut self, name: impl AsRef<OsStr>, target: impl AsRef<OsStr>) -> io::Result<()> {
-        let path = self.root.join(name.as_ref());
-        about(&path, symlink(target.as_ref(), &path))?;
-        self.add(name, 0o777, Node::Link);
-        Ok(())
-    }
-
-    /// Notes an entry that exists now, with a time of its own.
-    fn add(&mut self, name: impl AsRef<OsStr>, mode: u32, node: Node) {
-        let number = self.entries.len() as u32;
-        let time = (1_700_000_000 + i64::from(number), number.wrapping_mul(1_000_003) % 1_000_000_000);
-        self.entries.push(Entry { path: self.root.join(name.as_ref()), mode, time, node });
-    }
-
-    fn mode(&mut self, name: impl AsRef<OsStr>, mode: u32) {
-        self.entry(name.as_ref()).mode = mode;
-    }
-
-    fn time(&mut self, name: impl AsRef<OsStr>, seconds: i64, nanoseconds: u32) {
-        self.entry(name.as_ref()).time = (seconds, nanoseconds);
-    }
-
-    fn entry(&mut self, name: &OsStr) -> &mut Entry {
-        let path = self.root.join(name);
-        // Only names that were just added are looked up: a missing one is a slip in this file.
-        self.entries.iter_mut().rev().find(|entry| entry.path == path).expect("entry was added")
-    }
-
-    fn finish(self) -> io::Result<()> {
-        for entry in self.entries.iter().rev() {
-            about(&entry.path, set(entry))?;
-        }
-        Ok(())
-    }
-}
-
-/// Sets an entry's time, then its mode.
-fn set(entry: &Entry) -> io::Result<()> {
-    let (seconds, nanoseconds) = entry.time;
-    if entry.node == Node::Plain {
-        File::open(&entry.path)?.set_modified(system_time(seconds, nanoseconds))?;
-        set_mode(entry)
-    } else {
-        // The standard library can set times only of what can be opened.
-        let time = format!("@{seconds}.{nanoseconds:09}");
-        run(Command::new("touch").arg("-h").arg("-d").arg(time).arg(&entry.path))?;
-        if entry.node == Node::Special { set_mode(entry) } else { Ok(()) }
-    }
-}
-
-/// Sets the mode; one that keeps the owner out is made readable if it really does (root reads everything), because
-/// neither this program nor a daemon of the same user could show the entry then.
-fn set_mode(entry: &Entry) -> io::Result<()> {
-    fs::set_permissions(&entry.path, Permissions::from_mode(entry.mode))?;
-    if entry.node == Node::Plain && entry.mode & 0o400 == 0 && File::open(&entry.path).is_err() {
-        let readable = if entry.path.is_dir() { 0o500 } else { 0o400 };
-        fs::set_permissions(&entry.path, Permissions::from_mode(entry.mode | readable))?;
-    }
-    Ok(())
-}
-
-fn system_time(seconds: i64, nanoseconds: u32) -> SystemTime {
-    let whole = Duration::from_secs(seconds.unsigned_abs());
-    let base = if seconds < 0 { UNIX_EPOCH - whole } else { UNIX_EPOCH + whole };
-    base + Duration::from_nanos(u64::from(nanoseconds))
-}
-
-fn run(command: &mut Command) -> io::Result<()> {
-    let status = command.status().map_err(|error| io::Error::new(error.kind(), format!("{command:?}: {error}")))?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?}: {status}"))) }
-}
-
 /// A picture in the binary PPM format: three bytes a pixel.
 fn picture(width: usize, height: usize) -> Vec<u8> {
     let mut bytes = format!("P6\n{width} {height}\n255\n").into_bytes();
@@ -367,30 +243,12 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::collections::BTreeSet;
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
-
-    /// A fresh folder that is removed at the end of the test.
-    pub(crate) struct TemporaryFolder(pub(crate) PathBuf);
-
-    impl TemporaryFolder {
-        pub(crate) fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("sample-tree-{}-{name}", std::process::id()));
-            fs::create_dir(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for TemporaryFolder {
-        fn drop(&mut self) {
-            // Some directories of the full tree keep out even their owner.
-            let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(&self.0).status();
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::test_folder::TemporaryFolder;
 
     fn manifest(root: &Path) -> Vec<String> {
         let mut text = Vec::new();

@@ -138,7 +138,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::make::tests::TemporaryFolder;
+    use crate::test_folder::TemporaryFolder;
 
     fn lines(root: &Path) -> Vec<String> {
         let mut text = Vec::new();
