@@ -116,8 +116,8 @@ fn a_hal_that_panics_leaves_no_buffer_in_the_slot() {
 /// Without a caller's buffer in its hands, a device that does not stop costs the driver's own memory and no patience.
 #[test]
 fn a_device_that_never_stops_is_left_behind_with_its_rings() {
-    let before = PlainHal::<33>::alive();
-    let (fake, device) = device::<PlainHal<33>>(Build::default());
+    let before = PagedHal::<33>::alive();
+    let (fake, device) = device::<PagedHal<33>>(Build::default());
     assert_eq!(getattr(&device), Ok(()));
     fake.ignore_resets();
     let start = fake.now();
@@ -125,7 +125,7 @@ fn a_device_that_never_stops_is_left_behind_with_its_rings() {
     assert!(matches!(getattr(&device), Err(Error::Device(_))));
     drop(device);
     assert!(fake.now() - start < Duration::from_secs(10));
-    assert_eq!(PlainHal::<33>::alive() - before, 4, "two rings, and two queues' slots, are never given back");
+    assert_eq!(PagedHal::<33>::alive() - before, 4, "two rings, and two queues' slots, are never given back");
 }
 
 /// Nothing is ordered between queues: the device here looks at the request queue first.
