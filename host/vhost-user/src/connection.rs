@@ -21,11 +21,14 @@ use virtio_fs::{Error, PhysAddr};
 /// How long a daemon may be seen before it listens: `bind` and `listen` are two steps.
 const SETTLING: Duration = Duration::from_millis(300);
 
+/// The most queues that are used of those a daemon has. Each costs a descriptor, before anybody asks for a queue.
+const MOST_QUEUES: u8 = u8::MAX;
+
 /// A connection after the handshake.
 ///
 /// # Locking
 ///
-/// `frontend` is held for the length of one exchange, which the link bounds. `kick` and `state` take no lock.
+/// The loan's lock before `frontend`, which is held for the length of one exchange, which the link bounds. `kick` and `state` take no lock.
 pub(crate) struct Connection {
     link: Link,
     loan: Loan,
@@ -49,7 +52,7 @@ impl Connection {
         let socket = dial(path, patience).map_err(refused)?;
         let clone = socket.try_clone().map_err(ConnectError::Resources)?;
         let link = Link::new(clone, bell.clone()).map_err(ConnectError::Resources)?;
-        let mut frontend = Frontend::from_stream(socket, u64::from(u8::MAX));
+        let mut frontend = Frontend::from_stream(socket, u64::from(MOST_QUEUES));
 
         let mut say = |message, exchange: &mut dyn FnMut(&mut Frontend) -> vhost::Result<u64>| {
             link.within(patience, || exchange(&mut frontend)).map_err(|error| ConnectError::Handshake {
@@ -95,7 +98,10 @@ impl Connection {
         if queues < 2 {
             return unsupported("a request queue beside the high-priority queue");
         }
-        let kicks = (0..queues).map(|_| Event::new()).collect::<io::Result<_>>().map_err(ConnectError::Resources)?;
+        let kicks = (0..queues.min(u64::from(MOST_QUEUES)))
+            .map(|_| Event::new())
+            .collect::<io::Result<_>>()
+            .map_err(ConnectError::Resources)?;
         Ok(Self {
             link,
             loan: Loan::new(memory),

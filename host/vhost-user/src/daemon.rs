@@ -376,3 +376,17 @@ fn virtiofsd() -> Result<Vec<OsString>, DaemonError> {
         .map(|program| vec![program.into()])
         .ok_or_else(|| DaemonError::NoProgram("it is neither on PATH nor /usr/libexec/virtiofsd".into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_sandbox_that_cannot_be_made_is_explained_and_other_ends_are_not() {
+        let ended = |log: &str| DaemonError::Ended { status: ExitStatus::from_raw(256), log: log.into() }.to_string();
+        let text = ended("[T ERROR virtiofsd] Error entering sandbox: Unshare(Os { code: 28 })\n");
+        assert!(text.contains("Unshare(Os") && text.contains("user.max_user_namespaces"), "{text}");
+        assert!(!ended("/nonexistent does not exist\n").contains("namespaces"));
+    }
+}

@@ -6,6 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 /// A counter in the kernel that can be polled: readable while it is not 0.
+///
+/// It never blocks, as long as nobody changes that. The flags are those of the open file description, which a daemon that
+/// was sent the eventfd shares: one that means harm can make it blocking and full, and then [`signal`](Self::signal)
+/// waits for it. The kernel offers no write to an eventfd that is bounded whatever the flags.
 pub(crate) struct Event(EventFd);
 
 impl Event {

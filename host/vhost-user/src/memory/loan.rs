@@ -7,10 +7,14 @@
 //!
 //! Each daemon gets an *open file description* of its own of the memory file: one more `open` of it. The descriptor that
 //! is sent, its duplicates in whatever processes, and every mapping made through them refer to this one description, and
-//! the kernel closes it when the last of them is gone. It carries a mark that goes with it at that moment: an open file
+//! the kernel closes it when the last of them is gone, or the last message that carries it. It carries a mark that goes with it at that moment: an open file
 //! description lock (`fcntl(2)`, F_OFD_SETLK) on one byte of the file, a different one for each loan. Whether that byte is
 //! locked can be asked at any time. A mapping lets go of its file after its pages were taken out of all address spaces
 //! and all translation caches, so nobody can write through it any more when the mark is gone.
+//!
+//! A daemon that means harm can take the mark away, or open the memory file anew and so keep it unmarked. It could as well
+//! confirm a stop and go on writing: see the safety of the whole layer in the parent module for what it reaches. One that
+//! locks bytes which are not its own only makes others' loans look as if they were never returned.
 
 use super::GuestMemory;
 use rustix::fs::{Mode, OFlags};
@@ -94,7 +98,7 @@ fn marked(memory: &GuestMemory) -> io::Result<(OwnedFd, libc::off_t)> {
 /// Whether another description than `file`'s own has the byte locked.
 fn is_marked(file: BorrowedFd<'_>, byte: libc::off_t) -> io::Result<bool> {
     let lock = lock_command(file, libc::F_OFD_GETLK, byte)?;
-    Ok(i32::from(lock.l_type) != libc::F_UNLCK as i32)
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
 /// Sets a write lock on one byte, or asks what stands against it. The byte need not be there.
