@@ -84,3 +84,8 @@ pub fn connect_with(
     let transport = VhostUserTransport::connect(socket.as_ref().into(), tag, options, bell)?;
     Ok((transport, platform))
 }
+
+/// Compiles the example in the README with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
