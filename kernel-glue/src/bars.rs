@@ -86,8 +86,8 @@ fn assign_function(root: &mut PciRoot<PciConfiguration>, function: DeviceFunctio
     }
 }
 
-/// Takes the address from each memory BAR of `functions` that cannot be device memory: the driver's accesses to it would
-/// hit RAM, or what is not mapped. To drivers such a BAR is one that was given no address.
+/// Takes the address from each memory BAR of `functions` that cannot be device memory: the driver's accesses to it
+/// would hit RAM, or what is not mapped. To drivers such a BAR is one that was given no address.
 ///
 /// What remains is trust in the host: that its memory map names all RAM, and that BARs stay as they were found here.
 pub(crate) fn check<C: ConfigurationAccess>(
