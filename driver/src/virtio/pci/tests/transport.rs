@@ -319,6 +319,7 @@ fn a_reset_is_confirmed_by_the_register_and_not_by_the_platform() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "reads a register 100,000 times")]
 fn a_device_that_was_cut_off_gets_no_access_to_memory_before_it_confirms_a_reset() {
     let (mut pci, transport) = with_queues(&[]);
     drop(transport);
