@@ -39,9 +39,9 @@ pub struct Timestamp {
 ///
 /// # Locking
 ///
-/// The driver never holds a lock while it calls [`wait_until`](Self::wait_until). It may hold a spin lock while it calls
-/// the other methods, those of [`Hal`] and the allocator: none of these may call back into the driver, and the driver may
-/// not be called from an interrupt handler.
+/// The driver never holds a lock while it calls [`wait_until`](Self::wait_until). It may hold a spin lock while it
+/// calls the other methods, those of [`Hal`] and the allocator: none of these may call back into the driver, and the
+/// driver may not be called from an interrupt handler.
 ///
 /// # Safety
 ///
@@ -66,9 +66,9 @@ pub unsafe trait Platform: Send + Sync {
         0
     }
 
-    /// Takes the right to access memory away from a PCI function that does not confirm its reset (by clearing Bus Master
-    /// Enable, or its IOMMU mappings), and says whether that was done. If so, the function does not access memory any
-    /// more.
+    /// Takes the right to access memory away from a PCI function that does not confirm its reset (by clearing Bus
+    /// Master Enable, or its IOMMU mappings), and says whether that was done. If so, the function does not access
+    /// memory any more.
     ///
     /// Until the device is known to have stopped, calls whose buffers it may still write cannot return: a kernel that
     /// leaves this at its default trusts the device to confirm a reset.

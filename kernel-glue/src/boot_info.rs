@@ -93,8 +93,8 @@ impl BootInfo {
 ///
 /// # Safety
 ///
-/// `address` must be what a PVH boot loader passed, nothing of that may have been overwritten, and the low 4 GiB must be
-/// identity mapped.
+/// `address` must be what a PVH boot loader passed, nothing of that may have been overwritten, and the low 4 GiB must
+/// be identity mapped.
 pub(crate) unsafe fn read(address: u64) -> &'static BootInfo {
     static BOOT_INFO: Once<BootInfo> = Once::new();
     let pointer = with_exposed_provenance::<StartInfo>(address as usize);

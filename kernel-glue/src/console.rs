@@ -67,8 +67,8 @@ pub fn _print(arguments: fmt::Arguments<'_>) {
 
 /// Prints from a panic or an exception handler: the console may be locked by the very code that failed.
 ///
-/// The port is set up already; to do that again would lose what waits in it. A driver that did not set it up sends byte by
-/// byte, which is good enough here.
+/// The port is set up already; to do that again would lose what waits in it. A driver that did not set it up sends byte
+/// by byte, which is good enough here.
 pub(crate) fn emergency(arguments: fmt::Arguments<'_>) {
     let _ = fmt::Write::write_fmt(&mut Console(com1()), arguments);
 }

@@ -170,8 +170,8 @@ pub(crate) fn init() {
     });
     let (code, data, task) = selectors.expect("this is called once");
     gdt.load();
-    // SAFETY: the selectors belong to the table just loaded, and to the kinds of segments that these registers need; the
-    // segments are flat, as before. The task state is loaded once and lives for ever.
+    // SAFETY: the selectors belong to the table just loaded, and to the kinds of segments that these registers need;
+    // the segments are flat, as before. The task state is loaded once and lives for ever.
     unsafe {
         CS::set_reg(code);
         DS::set_reg(data);

@@ -155,8 +155,8 @@ impl Frames {
         let address = self.next;
         self.next += KIB_4;
         let pointer = with_exposed_provenance_mut::<PageTable>(address as usize);
-        // SAFETY: the address is page aligned, mapped and unused (as `behind` was promised), and given out once; `write`
-        // makes it a valid value before the reference exists.
+        // SAFETY: the address is page aligned, mapped and unused (as `behind` was promised), and given out once;
+        // `write` makes it a valid value before the reference exists.
         let table = unsafe {
             pointer.write(PageTable::new());
             &mut *pointer

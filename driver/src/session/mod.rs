@@ -87,8 +87,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The server's refusal; [`Error::Device`] if the device failed; [`Error::Protocol`] if the reply breaks the protocol: the
-    /// device is given up if it is the reply's form that does, and goes on if it is the meaning of a field.
+    /// The server's refusal; [`Error::Device`] if the device failed; [`Error::Protocol`] if the reply breaks the
+    /// protocol: the device is given up if it is the reply's form that does, and goes on if it is the meaning of a
+    /// field.
     pub(crate) fn call<O: Operation>(&self, nodeid: NodeId, operation: &O) -> Result<O::Reply, Error> {
         self.call_with_data(nodeid, operation, &mut []).map(|(reply, _)| reply)
     }
@@ -185,7 +186,8 @@ impl Session {
         if self.ended.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        // Nothing is ordered between queues: a FORGET behind DESTROY would be about an inode that the server has forgotten.
+        // Nothing is ordered between queues: a FORGET behind DESTROY would be about an inode that the server has
+        // forgotten.
         let drained = self.channel.drain_posts();
         let destroyed = drained.and_then(|()| self.call(NodeId(0), &Destroy));
         self.channel.shut_down();

@@ -37,8 +37,8 @@ impl Negotiated {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if the server is too old or its reply makes no sense; [`Error::Refused`] if it does not want us;
-    /// [`Error::Device`] if the channel carries less than a page at a time.
+    /// [`Error::Protocol`] if the server is too old or its reply makes no sense; [`Error::Refused`] if it does not want
+    /// us; [`Error::Device`] if the channel carries less than a page at a time.
     pub(super) fn open(channel: &dyn Channel, unique: Unique) -> Result<Self, Error> {
         let channel_bytes = channel.limits().max_data_bytes;
         if channel_bytes < PAGE_BYTES {

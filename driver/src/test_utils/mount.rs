@@ -4,9 +4,9 @@ use super::FakeChannel;
 use crate::{Error, MountOptions, VirtioFs};
 use alloc::boxed::Box;
 
-/// Mounts a [`FakeServer`](super::FakeServer), or a [`FakeChannel`] to one: what a kernel builds on the driver (its virtual
-/// file system, its system calls) can then be tested on the host, without a kernel or a device. `options.device` means
-/// nothing here.
+/// Mounts a [`FakeServer`](super::FakeServer), or a [`FakeChannel`] to one: what a kernel builds on the driver (its
+/// virtual file system, its system calls) can then be tested on the host, without a kernel or a device.
+/// `options.device` means nothing here.
 ///
 /// ```
 /// use virtio_fs::test_utils::{self, FakeChannel, FakeServer, Leftovers, opcode};

@@ -34,8 +34,8 @@ pub struct DeviceOptions {
     /// The most bytes of data of one request. Each request that may be in flight takes 48 bytes of memory per
     /// 4 KiB of it.
     pub max_request_bytes: usize,
-    /// How long the device may take until one of the requests that a caller waits for comes back, before it is given up
-    /// and reset.
+    /// How long the device may take until one of the requests that a caller waits for comes back, before it is given
+    /// up and reset.
     pub request_timeout: Duration,
 }
 
@@ -165,8 +165,8 @@ impl<H: Hal> Device<H> {
         self.platform.now() + self.request_timeout
     }
 
-    /// Waits until something happens in `queue` that may concern `owned`, or the device stops. Gives the device up if it
-    /// failed, or at `deadline`.
+    /// Waits until something happens in `queue` that may concern `owned`, or the device stops. Gives the device up if
+    /// it failed, or at `deadline`.
     fn wait(&self, queue: &Queue<H>, owned: &Owned, deadline: Instant) {
         let mut ready = || queue.has_progress(owned) || !self.is_running();
         loop {

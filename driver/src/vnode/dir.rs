@@ -43,8 +43,8 @@ pub struct DirEntry<'d> {
 
 /// `O_RDONLY | O_DIRECTORY`.
 const READ_DIRECTORY: u32 = 0o200_000;
-/// The room for the first reply, in bytes: some 400 entries with attributes. It grows with the directory, up to the largest
-/// transfer.
+/// The room for the first reply, in bytes: some 400 entries with attributes. It grows with the directory, up to the
+/// largest transfer.
 const FIRST_REPLY_ROOM_BYTES: usize = 64 << 10;
 
 impl Dir {

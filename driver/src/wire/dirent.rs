@@ -43,8 +43,8 @@ impl DirentReader {
     ///
     /// # Errors
     ///
-    /// [`DirentError`] if the entry breaks the protocol. The one behind it can be read all the same, unless it is not to be
-    /// found; then this was the last.
+    /// [`DirentError`] if the entry breaks the protocol. The one behind it can be read all the same, unless it is not
+    /// to be found; then this was the last.
     pub(crate) fn next<'a>(&mut self, reply: &'a [u8]) -> Option<Result<Dirent<'a>, DirentError>> {
         let rest = reply.get(self.position..).filter(|rest| !rest.is_empty())?;
         let (dirent, bytes) = self.parse(rest);

@@ -1,7 +1,7 @@
 //! What the tests of the operations share: requests as bytes, replies from bytes.
 //!
-//! Golden bytes are those of a little-endian guest. Neighbouring fields have different values, so that a field in the wrong
-//! place shows.
+//! Golden bytes are those of a little-endian guest. Neighbouring fields have different values, so that a field in the
+//! wrong place shows.
 
 use super::*;
 use crate::Timestamp;

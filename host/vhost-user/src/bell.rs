@@ -27,7 +27,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a thread spins before it sleeps. A served request takes some 12 us, falling asleep and waking 50 us and more.
+/// How long a thread spins before it sleeps. A served request takes some 12 us, falling asleep and waking 50 us and
+/// more.
 const SPIN: Duration = Duration::from_micros(40);
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(8);
@@ -168,7 +169,8 @@ mod tests {
         assert!(bell.wait_until(start, &mut || true), "a condition that is true needs no time");
     }
 
-    /// The naps would wake the sleepers anyway; that they are woken 500 times in a row sooner than that shows the rings.
+    /// The naps would wake the sleepers anyway; that they are woken 500 times in a row sooner than that shows the
+    /// rings.
     #[test]
     fn one_ring_wakes_every_sleeper() {
         const THREADS: usize = 4;

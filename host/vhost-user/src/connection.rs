@@ -28,7 +28,8 @@ const MOST_QUEUES: u8 = u8::MAX;
 ///
 /// # Locking
 ///
-/// The loan's lock before `frontend`, which is held for the length of one exchange, which the link bounds. `kick` and `state` take no lock.
+/// The loan's lock before `frontend`, which is held for the length of one exchange, which the link bounds. `kick` and
+/// `state` take no lock.
 pub(crate) struct Connection {
     link: Link,
     loan: Loan,

@@ -155,8 +155,8 @@ namespaces; many containers give neither that nor user namespaces.";
 
 /// A running virtiofsd that serves one folder to one connection at a time, and ends with this value.
 ///
-/// It runs in a [`Sandbox`], never without one, since then it would serve the whole host to a driver that sends absolute
-/// names. In namespaces it is two processes; what is done to a `Daemon` is done to both.
+/// It runs in a [`Sandbox`], never without one, since then it would serve the whole host to a driver that sends
+/// absolute names. In namespaces it is two processes; what is done to a `Daemon` is done to both.
 pub struct Daemon {
     processes: Mutex<Processes>,
     command: Command,
@@ -168,8 +168,8 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a virtiofsd that serves `shared_dir`, and waits until it does.
     ///
-    /// The command is taken from the environment variable `VIRTIOFSD`, split at spaces; without it, `virtiofsd` on PATH or
-    /// `/usr/libexec/virtiofsd`.
+    /// The command is taken from the environment variable `VIRTIOFSD`, split at spaces; without it, `virtiofsd` on PATH
+    /// or `/usr/libexec/virtiofsd`.
     ///
     /// # Errors
     ///
@@ -238,8 +238,8 @@ impl Daemon {
     /// How many requests it got since its start, by operation: `Lookup`, `Getattr`, `BatchForget`, as virtiofsd spells
     /// them.
     ///
-    /// virtiofsd logs a request before it serves it, so whatever was answered is counted. For requests without a reply this
-    /// waits until the log has not grown for 10 ms.
+    /// virtiofsd logs a request before it serves it, so whatever was answered is counted. For requests without a reply
+    /// this waits until the log has not grown for 10 ms.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         let start = Instant::now();
         let mut length = self.log_length();
@@ -258,8 +258,8 @@ impl Daemon {
         requests.counts().clone()
     }
 
-    /// Stops it with SIGSTOP, as a debugger or a machine without memory would: it does not answer any more. Returns when
-    /// all threads of all its processes have stopped.
+    /// Stops it with SIGSTOP, as a debugger or a machine without memory would: it does not answer any more. Returns
+    /// when all threads of all its processes have stopped.
     pub fn pause(&self) {
         self.processes().stop();
     }

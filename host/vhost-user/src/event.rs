@@ -7,9 +7,9 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 /// A counter in the kernel that can be polled: readable while it is not 0.
 ///
-/// It never blocks, as long as nobody changes that. The flags are those of the open file description, which a daemon that
-/// was sent the eventfd shares: one that means harm can make it blocking and full, and then [`signal`](Self::signal)
-/// waits for it. The kernel offers no write to an eventfd that is bounded whatever the flags.
+/// It never blocks, as long as nobody changes that. The flags are those of the open file description, which a daemon
+/// that was sent the eventfd shares: one that means harm can make it blocking and full, and then
+/// [`signal`](Self::signal) waits for it. The kernel offers no write to an eventfd that is bounded whatever the flags.
 pub(crate) struct Event(EventFd);
 
 impl Event {
@@ -41,8 +41,8 @@ impl Event {
 
 impl AsFd for Event {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the `EventFd` owns its descriptor, never gives it away through a shared reference, and lives as long as
-        // the borrow of `self`.
+        // SAFETY: the `EventFd` owns its descriptor, never gives it away through a shared reference, and lives as long
+        // as the borrow of `self`.
         unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
     }
 }

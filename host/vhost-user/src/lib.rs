@@ -1,11 +1,12 @@
 //! Runs the driver natively on Linux: this crate plays the part of the VMM, and talks to a file system daemon such as
 //! `virtiofsd` over its vhost-user socket. No kernel, no emulator; the driver is the same.
 //!
-//! - [`connect`] gives the two things a driver needs beside its `Hal`: a [`VhostUserTransport`], which is the device, and
-//!   a [`NativePlatform`], which is the clock and the place where threads wait.
+//! - [`connect`] gives the two things a driver needs beside its `Hal`: a [`VhostUserTransport`], which is the device,
+//!   and a [`NativePlatform`], which is the clock and the place where threads wait.
 //! - [`GuestHal`] is that `Hal`. Guest memory is a memfd that the daemon maps too; other buffers are copied in and out.
 //!   It is one for the whole process, see [`GuestMemory`].
-//! - [`Daemon`] starts a private virtiofsd on a folder, counts the requests it gets, and can stop, continue and kill it.
+//! - [`Daemon`] starts a private virtiofsd on a folder, counts the requests it gets, and can stop, continue and kill
+//!   it.
 //!
 //! What happens when a daemon dies or stops answering stands at [`VhostUserTransport`].
 //!

@@ -1,8 +1,8 @@
 //! Where the rings of stopped queues lie: pages that nobody reads and that never become anything else.
 //!
-//! A daemon's worker thread may have been woken for a queue just before the queue was stopped. It then finds no request,
-//! but still writes the event index into the used ring, at a time when the driver may already use that memory for
-//! something else. So a stopped queue's addresses are moved here.
+//! A daemon's worker thread may have been woken for a queue just before the queue was stopped. It then finds no
+//! request, but still writes the event index into the used ring, at a time when the driver may already use that memory
+//! for something else. So a stopped queue's addresses are moved here.
 
 use crate::memory::{GuestHal, GuestMemory, PAGE_BYTES};
 use std::sync::{Mutex, PoisonError};

@@ -68,8 +68,8 @@ impl Processes {
                 continue;
             };
             let process = Process { pid, handle };
-            // The number may have gone to another process before the handle was there. While the handle's process has not
-            // ended, the number is its own, so what was read of it in between is true.
+            // The number may have gone to another process before the handle was there. While the handle's process has
+            // not ended, the number is its own, so what was read of it in between is true.
             let mine = children(parent).contains(&pid);
             if mine && !process.has_ended(Duration::ZERO) {
                 self.descendants.push(process);

@@ -50,28 +50,28 @@ impl Default for ConnectOptions {
 ///
 /// - A daemon that died hangs up. That is noticed within milliseconds: all threads in
 ///   [`wait_until`](Platform::wait_until) wake, and [`status`](Transport::status) contains `DEVICE_NEEDS_RESET` from
-///   then on. [`reset`](Transport::reset) makes sure that no process has the memory any more; then it is the driver's, and
-///   the next `set_status(ACKNOWLEDGE)` connects again, to a new daemon at the same path. If some process still has it
-///   (a daemon may be several), or if there is no /proc, without which this cannot be known, the memory is abandoned as
-///   in the next case.
+///   then on. [`reset`](Transport::reset) makes sure that no process has the memory any more; then it is the driver's,
+///   and the next `set_status(ACKNOWLEDGE)` connects again, to a new daemon at the same path. If some process still has
+///   it (a daemon may be several), or if there is no /proc, without which this cannot be known, the memory is abandoned
+///   as in the next case.
 /// - A daemon that was stopped (SIGSTOP) or hangs does not answer the messages of a reset. After
 ///   [`patience`](ConnectOptions::patience) the connection is closed. The daemon still has guest memory mapped and may
-///   write late replies, so the memory is *abandoned*, see below, and the transport stays dead: every
-///   `set_status` fails. Mount again over a new transport.
+///   write late replies, so the memory is *abandoned*, see below, and the transport stays dead: every `set_status`
+///   fails. Mount again over a new transport.
 ///
 /// # What is safe after memory was abandoned
 ///
 /// - Buffers outside guest memory were bounced: the daemon never saw them. They can be used and freed.
 /// - Pages of guest memory that were in use are never handed out again by [`GuestHal`](crate::GuestHal), once freed.
-/// - Pages that the driver keeps (its rings and request slots) may still change. As the transport is dead, no request is
-///   ever made with them again, and the driver believes nothing it reads there.
-/// - Not safe is only what no driver does: to hand out a page from `dma_alloc` as an ordinary `&[u8]` and to share it as
-///   the buffer of a request at the same time.
+/// - Pages that the driver keeps (its rings and request slots) may still change. As the transport is dead, no request
+///   is ever made with them again, and the driver believes nothing it reads there.
+/// - Not safe is only what no driver does: to hand out a page from `dma_alloc` as an ordinary `&[u8]` and to share it
+///   as the buffer of a request at the same time.
 ///
 /// # Locking
 ///
-/// `device` before `connection`. `device` is held across control messages, which are bounded; `notify` and `status` take
-/// `connection` for reading only and never wait for the daemon.
+/// `device` before `connection`. `device` is held across control messages, which are bounded; `notify` and `status`
+/// take `connection` for reading only and never wait for the daemon.
 pub struct VhostUserTransport {
     path: PathBuf,
     options: ConnectOptions,

@@ -128,8 +128,9 @@ unsafe impl Platform for Halting {
     }
 }
 
-/// The daemon is stopped while the driver sends, so that none of the requests is answered before the driver waits for the
-/// first reply. What the daemon gets when it continues, with the driver still standing there, was in flight together.
+/// The daemon is stopped while the driver sends, so that none of the requests is answered before the driver waits for
+/// the first reply. What the daemon gets when it continues, with the driver still standing there, was in flight
+/// together.
 #[test]
 fn reads_of_a_large_file_are_in_flight_together() {
     const TOGETHER: u64 = 4;
@@ -234,7 +235,8 @@ fn before_destroy_the_daemon_remembers_only_the_root() {
     assert_eq!(count(&daemon.requests(), "Destroy"), 1);
 }
 
-/// Nobody waits between the last use and `unmount`, and forgets travel on a queue of their own: they must not be overtaken.
+/// Nobody waits between the last use and `unmount`, and forgets travel on a queue of their own: they must not be
+/// overtaken.
 #[test]
 fn every_forget_comes_before_destroy() {
     let folder = Folder::new();

@@ -207,7 +207,8 @@ impl<M: DeviceMemory> FakeDevice<M> {
 
     /// A ring index, which both sides use at any time.
     fn index(&self, paddr: PhysAddr) -> &AtomicU16 {
-        // SAFETY: `at` checks the range, which lives as long as the device has the ring; both sides' accesses are atomic.
+        // SAFETY: `at` checks the range, which lives as long as the device has the ring; both sides' accesses are
+        // atomic.
         unsafe { AtomicU16::from_ptr(M::at(paddr, 2).cast().as_ptr()) }
     }
 
@@ -231,8 +232,8 @@ impl<M: DeviceMemory> FakeDevice<M> {
                 queue.total += 1;
             }
             if event_index {
-                // "Ring when the index passes what I have seen." Then look again: another thread may have moved the index
-                // just before it could read this wish.
+                // "Ring when the index passes what I have seen." Then look again: another thread may have moved the
+                // index just before it could read this wish.
                 let event = self.index(rings.used + 4 + 8 * PhysAddr::from(queue.size));
                 event.store(queue.taken, Ordering::Relaxed);
                 fence(Ordering::SeqCst);

@@ -1,5 +1,6 @@
 //! A PCI bus: configuration space with BARs, bridges and capabilities, and devices whose registers are memory. Every
-//! access to a register is seen, so that a register can depend on another one, and so that tests can tell what was done.
+//! access to a register is seen, so that a register can depend on another one, and so that tests can tell what was
+//! done.
 
 use core::cell::{RefCell, UnsafeCell};
 use core::ptr::NonNull;
@@ -273,8 +274,8 @@ pub(crate) fn did_write(register: NonNull<u8>, width: usize) {
     });
 }
 
-/// The bus, a kernel's access to its configuration space, and a kernel's mapping of its registers. A thread has one at a
-/// time; no transport outlives it.
+/// The bus, a kernel's access to its configuration space, and a kernel's mapping of its registers. A thread has one at
+/// a time; no transport outlives it.
 pub(crate) struct FakePci(());
 
 impl FakePci {
@@ -345,8 +346,8 @@ impl ConfigurationAccess for FakePci {
     }
 }
 
-// SAFETY: what is mapped are the pages of a function, which nobody refers to, and which live as long as the bus. There is no
-// DMA.
+// SAFETY: what is mapped are the pages of a function, which nobody refers to, and which live as long as the bus. There
+// is no DMA.
 unsafe impl Hal for FakePci {
     fn dma_alloc(_pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         unreachable!("the device works with its registers only")

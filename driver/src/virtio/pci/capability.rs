@@ -186,8 +186,8 @@ impl<C: ConfigurationAccess> Reader<'_, '_, C> {
     }
 }
 
-/// `length` bytes from `start` on in BAR number `bar`; nothing if the driver cannot use that BAR: its number is reserved, or
-/// it is not there, or in I/O space. Such a capability must be passed over (VIRTIO 1.3 §4.1.4.1): QEMU's
+/// `length` bytes from `start` on in BAR number `bar`; nothing if the driver cannot use that BAR: its number is
+/// reserved, or it is not there, or in I/O space. Such a capability must be passed over (VIRTIO 1.3 §4.1.4.1): QEMU's
 /// `modern-pio-notify` puts one before the one in memory.
 fn within_bar(bars: &Bars, bar: u8, start: u64, length: u64) -> Result<Option<Region>, Error> {
     let bar = bars.get(usize::from(bar)).and_then(Option::as_ref).and_then(BarInfo::memory_address_size);

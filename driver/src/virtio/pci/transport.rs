@@ -63,10 +63,11 @@ pub struct PciTransport {
 impl PciTransport {
     /// Finds the registers of the device at `function`, and lets it answer to memory accesses and reach memory.
     ///
-    /// A device whose right to reach memory was taken away gets it back only when it confirms a reset: until then it may
-    /// still have the rings of an earlier driver.
+    /// A device whose right to reach memory was taken away gets it back only when it confirms a reset: until then it
+    /// may still have the rings of an earlier driver.
     ///
-    /// The device does not answer while its BARs are sized: it must not be in operation, by another transport, meanwhile.
+    /// The device does not answer while its BARs are sized: it must not be in operation, by another transport,
+    /// meanwhile.
     ///
     /// # Errors
     ///

@@ -96,8 +96,8 @@ pub(super) struct Queue<H: Hal> {
     /// The queue's number at the device.
     pub(super) number: u16,
     slots: Mutex<Slots<H>>,
-    /// `used.idx`, as the device writes it, and how many used elements were taken: what a thread that waits may look at
-    /// without the lock, which another thread may hold for its own purposes. Written under the lock.
+    /// `used.idx`, as the device writes it, and how many used elements were taken: what a thread that waits may look
+    /// at without the lock, which another thread may hold for its own purposes. Written under the lock.
     used_index: UsedIndex<H>,
     taken: AtomicU16,
     /// Advances whenever requests came back or slots became free, so that a waiting thread sees what another one took

@@ -109,7 +109,8 @@ struct Sharing<'s, H: Hal>(&'s mut Segments<H>);
 
 impl<H: Hal> Drop for Sharing<'_, H> {
     fn drop(&mut self) {
-        // SAFETY: the device was not told of the segments, and the buffers are still borrowed by the caller of `submit`.
+        // SAFETY: the device was not told of the segments, and the buffers are still borrowed by the caller of
+        // `submit`.
         unsafe { self.0.unshare() };
     }
 }

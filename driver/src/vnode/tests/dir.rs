@@ -242,7 +242,8 @@ fn an_error_of_a_listing_leaves_the_position_where_it_was() {
 
 #[test]
 fn a_bad_entry_is_an_error_and_its_lookup_and_those_before_it_are_taken_back() {
-    // Entries of READDIRPLUS: fuse_entry_out (128 bytes), fuse_dirent (24 bytes), a name of 3 bytes, 5 bytes of padding.
+    // Entries of READDIRPLUS: fuse_entry_out (128 bytes), fuse_dirent (24 bytes), a name of 3 bytes, 5 bytes of
+    // padding.
     const ENTRY: usize = 160;
     // Of the last entry: its mode, the length of its name, a slash in its name, its nanoseconds.
     for (at, bytes) in [(100, &[0; 4][..]), (144, &[0xff; 4]), (153, b"/"), (88, &[0xff; 4]), (144, &[0; 4])] {
@@ -330,7 +331,8 @@ fn the_room_for_a_reply_grows_with_the_directory() {
     let mounted = Mounted::over(FakeChannel::new(many(8000))).unwrap();
     let (count, sent) = mounted.sent_by(|| list(&mut mounted.fs.root().opendir().unwrap()).len());
     assert_eq!(count, 8002);
-    // 352 bytes for each: 2.8 MB, in replies of 64 KiB, 256 KiB, and 1 MiB from then on; and one that says it is the end.
+    // 352 bytes for each: 2.8 MB, in replies of 64 KiB, 256 KiB, and 1 MiB from then on; and one that says it is the
+    // end.
     assert_eq!(sent.iter().filter(|&&opcode| opcode == opcode::READDIRPLUS).count(), 6);
     mounted.unmount();
 }

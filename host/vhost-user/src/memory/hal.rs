@@ -39,10 +39,12 @@ fn fatal(message: &str) -> ! {
 }
 
 // SAFETY: method by method:
-// - `dma_alloc`: the pages lie in a mapping that is never unmapped, are page aligned as the mapping is, and are marked as
-//   used until `dma_dealloc`, so no other call hands them out; no references into the mapping exist. They are zeroed.
+// - `dma_alloc`: the pages lie in a mapping that is never unmapped, are page aligned as the mapping is, and are marked
+//   as used until `dma_dealloc`, so no other call hands them out; no references into the mapping exist. They are
+//   zeroed.
 // - `mmio_phys_to_virt` never returns.
-// - `share` and `unshare` touch the caller's buffer, which the caller vouches for, and pages that this buffer alone owns.
+// - `share` and `unshare` touch the caller's buffer, which the caller vouches for, and pages that this buffer alone
+//   owns.
 unsafe impl Hal for GuestHal {
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         let Some((memory, page)) = GuestMemory::global().ok().and_then(|memory| Some((memory, memory.take(pages)?)))

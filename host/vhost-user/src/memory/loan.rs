@@ -5,16 +5,17 @@
 //! serves; a socket may have been inherited from a supervisor; and any process may have forked. So it is the memory
 //! file that is asked, not the processes.
 //!
-//! Each daemon gets an *open file description* of its own of the memory file: one more `open` of it. The descriptor that
-//! is sent, its duplicates in whatever processes, and every mapping made through them refer to this one description, and
-//! the kernel closes it when the last of them is gone, or the last message that carries it. It carries a mark that goes with it at that moment: an open file
-//! description lock (`fcntl(2)`, F_OFD_SETLK) on one byte of the file, a different one for each loan. Whether that byte is
-//! locked can be asked at any time. A mapping lets go of its file after its pages were taken out of all address spaces
-//! and all translation caches, so nobody can write through it any more when the mark is gone.
+//! Each daemon gets an *open file description* of its own of the memory file: one more `open` of it. The descriptor
+//! that is sent, its duplicates in whatever processes, and every mapping made through them refer to this one
+//! description, and the kernel closes it when the last of them is gone, or the last message that carries it. It carries
+//! a mark that goes with it at that moment: an open file description lock (`fcntl(2)`, F_OFD_SETLK) on one byte of the
+//! file, a different one for each loan. Whether that byte is locked can be asked at any time. A mapping lets go of its
+//! file after its pages were taken out of all address spaces and all translation caches, so nobody can write through it
+//! any more when the mark is gone.
 //!
-//! A daemon that means harm can take the mark away, or open the memory file anew and so keep it unmarked. It could as well
-//! confirm a stop and go on writing: see the safety of the whole layer in the parent module for what it reaches. One that
-//! locks bytes which are not its own only makes others' loans look as if they were never returned.
+//! A daemon that means harm can take the mark away, or open the memory file anew and so keep it unmarked. It could as
+//! well confirm a stop and go on writing: see the safety of the whole layer in the parent module for what it reaches.
+//! One that locks bytes which are not its own only makes others' loans look as if they were never returned.
 
 use super::GuestMemory;
 use rustix::fs::{Mode, OFlags};
@@ -27,8 +28,8 @@ use std::time::{Duration, Instant};
 /// The memory as it is lent to one daemon.
 pub(crate) struct Loan {
     memory: &'static GuestMemory,
-    /// The byte of the memory file that is locked as long as anybody has the memory by this loan. Without it, the daemon
-    /// gets the description that this process itself uses, and nobody can say when it is done with it.
+    /// The byte of the memory file that is locked as long as anybody has the memory by this loan. Without it, the
+    /// daemon gets the description that this process itself uses, and nobody can say when it is done with it.
     mark: Option<libc::off_t>,
     /// This process's own descriptor of the marked description; `None` when the loan is called in.
     file: Mutex<Option<OwnedFd>>,
@@ -111,8 +112,8 @@ fn lock_command(file: BorrowedFd<'_>, command: libc::c_int, byte: libc::off_t) -
         // The kernel asks for 0 here.
         l_pid: 0,
     };
-    // SAFETY: the descriptor is open as long as it is borrowed. Both commands take a pointer to a `flock`, which is valid
-    // for reads and writes here, and do not keep it.
+    // SAFETY: the descriptor is open as long as it is borrowed. Both commands take a pointer to a `flock`, which is
+    // valid for reads and writes here, and do not keep it.
     let result = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut lock) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(lock) }
 }

@@ -34,7 +34,8 @@ use virtio_fs::PhysAddr;
 pub(crate) const PAGE_BYTES: usize = 4096;
 
 /// The guest physical address of the first page. It lies in the lower half of what a process can address, but no Linux
-/// process has anything there unless it asks for it: an address used as the wrong kind is outside the memory, or a fault.
+/// process has anything there unless it asks for it: an address used as the wrong kind is outside the memory, or a
+/// fault.
 const FIRST_ADDRESS: PhysAddr = 0x40_0000_0000;
 
 /// How much guest memory there is if nobody chose. Pages that were never used take no space.
@@ -206,8 +207,8 @@ impl GuestMemory {
     /// Reads the little-endian u16 at `address`, which another process may be writing.
     pub(crate) fn read_u16(&self, address: PhysAddr) -> Option<u16> {
         let pointer = self.pointer(address, 2)?.cast::<u16>().as_ptr();
-        // SAFETY: inside the mapping, which is never unmapped; aligned, as `is_aligned` says. Volatile, because the daemon
-        // may write there.
+        // SAFETY: inside the mapping, which is never unmapped; aligned, as `is_aligned` says. Volatile, because the
+        // daemon may write there.
         pointer.is_aligned().then(|| u16::from_le(unsafe { pointer.read_volatile() }))
     }
 
@@ -220,16 +221,16 @@ impl GuestMemory {
         let pointer = self.pointer(address, 2).map(|pointer| pointer.cast::<u16>().as_ptr());
         let pointer = pointer.filter(|pointer| pointer.is_aligned());
         let pointer = pointer.expect("an even address in guest memory");
-        // SAFETY: inside the mapping, which is never unmapped, and aligned; no reference to guest memory exists. Volatile,
-        // because the daemon may read there.
+        // SAFETY: inside the mapping, which is never unmapped, and aligned; no reference to guest memory exists.
+        // Volatile, because the daemon may read there.
         unsafe { pointer.write_volatile(value.to_le()) };
     }
 
     /// Marks all pages in use: their owners may go on using them, but once given back they are never handed out again.
     ///
-    /// This is what makes it safe to go on after a daemon could not be stopped. Which of the pages that daemon may still
-    /// write is not known here, as mounts share the memory, so it is said of all of them. A test process loses at most
-    /// what was in use at that moment.
+    /// This is what makes it safe to go on after a daemon could not be stopped. Which of the pages that daemon may
+    /// still write is not known here, as mounts share the memory, so it is said of all of them. A test process
+    /// loses at most what was in use at that moment.
     pub(crate) fn abandon(&self) {
         self.pages().abandon_all();
     }

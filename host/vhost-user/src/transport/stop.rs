@@ -53,9 +53,9 @@ impl VhostUserTransport {
 
     /// Waits, not for long, until the daemon has seen all kicks and returned all buffers.
     ///
-    /// This is for the daemon's sake. Without the event index, the queue thread of virtiofsd 1.13 ends for good if a kick
-    /// makes it look at a queue that was stopped in between, and a driver may well send its last FORGETs and then reset.
-    /// Requests that never end are not waited for here.
+    /// This is for the daemon's sake. Without the event index, the queue thread of virtiofsd 1.13 ends for good if a
+    /// kick makes it look at a queue that was stopped in between, and a driver may well send its last FORGETs and
+    /// then reset. Requests that never end are not waited for here.
     fn let_settle(&self, connection: &Connection, device: &Device) {
         let deadline = Instant::now() + SETTLING;
         let mut settled_since = None;

@@ -8,8 +8,8 @@ use super::{HERE, bus_with};
 use crate::test_utils::FakePlatform;
 use std::vec::Vec;
 
-/// Opens the device and uses every method. The bus insists that what is mapped lies in a BAR, and the registers that what is
-/// accessed was mapped; says whether the device could be opened.
+/// Opens the device and uses every method. The bus insists that what is mapped lies in a BAR, and the registers that
+/// what is accessed was mapped; says whether the device could be opened.
 fn use_device(pci: &mut FakePci) -> bool {
     let Ok(transport) = PciTransport::new::<FakePci>(pci, HERE) else { return false };
     _ = Config::read(&transport);
