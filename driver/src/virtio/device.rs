@@ -91,51 +91,18 @@ impl<H: Hal> Device<H> {
         platform: Arc<dyn Platform>,
         options: &DeviceOptions,
     ) -> Result<Self, Error> {
-        let request_timeout = options.request_timeout;
-        // 1. Reset the device. (Should a later step fail, it is left with the status it has reached: it was told of no
-        //    memory.)
+        // 1. Reset the device.
         transport.reset(&*platform)?;
-        // 2. and 3. The driver has found the device and knows how to drive it.
-        let mut status = DeviceStatus::ACKNOWLEDGE;
-        transport.set_status(status)?;
-        status |= DeviceStatus::DRIVER;
-        transport.set_status(status)?;
+        let agreed = Agreed::negotiate(&*transport, options).inspect_err(|_| {
+            // It was told of no memory: nothing is to be taken back. Should it be gone, this fails too, and says
+            // nothing new.
+            let _ = transport.set_status(DeviceStatus::FAILED);
+        })?;
 
-        // 4. Accept what both sides know.
-        let offered = Features::from_bits_retain(transport.device_features());
-        if !offered.contains(Features::VERSION_1) {
-            return Err(Error::Protocol("the device is older than virtio 1.0"));
-        }
-        let features = Features::all() & offered;
-        transport.set_driver_features(features.bits());
-
-        // 5. and 6. The device has to agree.
-        status |= DeviceStatus::FEATURES_OK;
-        transport.set_status(status)?;
-        if !transport.status().contains(DeviceStatus::FEATURES_OK) {
-            return Err(Error::Protocol("the device did not accept the features it offers"));
-        }
-
-        // 7. Read the configuration, set up the queues.
-        let config = Config::read(&*transport)?;
-        log::debug!("device {config:?}, features {features:?}");
-        let queue_options = |number, slots| QueueOptions {
-            max_size: transport.max_queue_size(number),
-            slots,
-            max_data_bytes: options.max_request_bytes,
-            indirect: features.contains(Features::RING_INDIRECT_DESC),
-            event_index: features.contains(Features::RING_EVENT_IDX),
-            interrupts: transport.interrupts(),
-        };
-        let high_priority = Queue::for_posts(HIGH_PRIORITY, &queue_options(HIGH_PRIORITY, POSTS_IN_FLIGHT))?;
-        let count = u32::from(options.request_queues.max(1)).min(config.request_queues) as usize;
-        let mut requests = Vec::new();
-        requests.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
-        for number in (FIRST_REQUEST..=u16::MAX).take(count) {
-            requests.push(Queue::for_requests(number, &queue_options(number, options.requests_in_flight))?);
-        }
-        let life = AtomicU8::new(life::RUNNING);
         // From here on the device may be told of memory: dropping `device` resets it first.
+        let Agreed { status, high_priority, requests } = agreed;
+        let life = AtomicU8::new(life::RUNNING);
+        let request_timeout = options.request_timeout;
         let device = Self { transport, platform, high_priority, requests, request_timeout, life };
         for queue in device.queues() {
             device.transport.enable_queue(queue.number, queue.size(), queue.addresses())?;
@@ -214,6 +181,60 @@ impl<H: Hal> Device<H> {
         while !stopped() {
             self.platform.wait_until(self.platform.now() + Duration::from_secs(1), &mut stopped);
         }
+    }
+}
+
+/// What driver and device agreed on before the device is told of memory.
+struct Agreed<H: Hal> {
+    /// The status reached.
+    status: DeviceStatus,
+    high_priority: Queue<H>,
+    requests: Vec<Queue<H>>,
+}
+
+impl<H: Hal> Agreed<H> {
+    /// Steps 2 to 7 of VIRTIO 1.3 §3.1.1.
+    fn negotiate(transport: &dyn Transport, options: &DeviceOptions) -> Result<Self, Error> {
+        // 2. and 3. The driver has found the device and knows how to drive it.
+        let mut status = DeviceStatus::ACKNOWLEDGE;
+        transport.set_status(status)?;
+        status |= DeviceStatus::DRIVER;
+        transport.set_status(status)?;
+
+        // 4. Accept what both sides know.
+        let offered = Features::from_bits_retain(transport.device_features());
+        if !offered.contains(Features::VERSION_1) {
+            return Err(Error::Protocol("the device is older than virtio 1.0"));
+        }
+        let features = Features::all() & offered;
+        transport.set_driver_features(features.bits());
+
+        // 5. and 6. The device has to agree.
+        status |= DeviceStatus::FEATURES_OK;
+        transport.set_status(status)?;
+        if !transport.status().contains(DeviceStatus::FEATURES_OK) {
+            return Err(Error::Protocol("the device did not accept the features it offers"));
+        }
+
+        // 7. Read the configuration, set up the queues.
+        let config = Config::read(transport)?;
+        log::debug!("device {config:?}, features {features:?}");
+        let queue_options = |number, slots| QueueOptions {
+            max_size: transport.max_queue_size(number),
+            slots,
+            max_data_bytes: options.max_request_bytes,
+            indirect: features.contains(Features::RING_INDIRECT_DESC),
+            event_index: features.contains(Features::RING_EVENT_IDX),
+            interrupts: transport.interrupts(),
+        };
+        let high_priority = Queue::for_posts(HIGH_PRIORITY, &queue_options(HIGH_PRIORITY, POSTS_IN_FLIGHT))?;
+        let count = u32::from(options.request_queues.max(1)).min(config.request_queues) as usize;
+        let mut requests = Vec::new();
+        requests.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
+        for number in (FIRST_REQUEST..=u16::MAX).take(count) {
+            requests.push(Queue::for_requests(number, &queue_options(number, options.requests_in_flight))?);
+        }
+        Ok(Self { status, high_priority, requests })
     }
 }
 

@@ -1,11 +1,14 @@
 //! How a device is set up.
 
 use super::*;
+use crate::virtio::Transport;
 use std::string::ToString;
 
 fn start_error(build: Build) -> Error {
     let fake = FakeDevice::<PlainHal<20>>::new(build, Box::new(answer));
-    start(&fake, &DeviceOptions::default()).err().unwrap()
+    let error = start(&fake, &DeviceOptions::default()).err().unwrap();
+    assert_eq!(FakeTransport(fake).status(), DeviceStatus::FAILED);
+    error
 }
 
 #[test]
