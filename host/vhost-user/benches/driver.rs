@@ -65,15 +65,7 @@ unsafe impl Transport for Shared {
     }
 
     fn notify(&self, queue: u16) {
-        let t = unsafe { core::arch::x86_64::_rdtsc() };
-        let b = BACK.load(std::sync::atomic::Ordering::Relaxed);
-        if b != 0 {
-            THINK.fetch_add(t - b, std::sync::atomic::Ordering::Relaxed);
-            N.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
         self.0.notify(queue);
-        let e = unsafe { core::arch::x86_64::_rdtsc() };
-        KICK.fetch_add(e - t, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn interrupts(&self) -> bool {
@@ -85,35 +77,6 @@ unsafe impl Transport for Shared {
     }
 }
 
-static BACK: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-static THINK: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-static KICK: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-static N: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-struct P(Arc<NativePlatform>);
-unsafe impl Platform for P {
-    fn now(&self) -> virtio_fs::Instant {
-        self.0.now()
-    }
-    fn wall_clock(&self) -> virtio_fs::Timestamp {
-        self.0.wall_clock()
-    }
-    fn cpu(&self) -> usize {
-        self.0.cpu()
-    }
-    fn wake(&self) {
-        self.0.wake()
-    }
-    fn wait_until(&self, d: virtio_fs::Instant, r: &mut dyn FnMut() -> bool) -> bool {
-        let a = self.0.wait_until(d, &mut || {
-            let x = r();
-            if x {
-                BACK.store(unsafe { core::arch::x86_64::_rdtsc() }, std::sync::atomic::Ordering::Relaxed);
-            }
-            x
-        });
-        a
-    }
-}
 /// A daemon that serves a folder with one large file, and a connection to it.
 struct Setting {
     folder: Folder,
@@ -242,9 +205,8 @@ fn main() {
     if let Ok(what) = std::env::var("WHAT") {
         let setting = Setting::new();
         if std::env::var_os("PIN").is_some() {
-            pin(Some(setting._daemon.pid()), 1);
-            pin(None, 0);
-        }
+        pin(Some(setting._daemon.pid()), 1);
+        pin(None, 0); }
         if what == "bare" {
             let mut queue = RawQueue::start_with_event_index(&setting.transport, &*setting.platform);
             queue.init();
@@ -272,28 +234,12 @@ fn main() {
                 );
             }
         } else {
-            let fs = VirtioFs::mount::<GuestHal>(
-                setting.transport.clone(),
-                Arc::new(P(setting.platform.clone())),
-                &MountOptions::default(),
-            )
-            .unwrap();
+            let fs = setting.mount();
             let root = fs.root();
             for _ in 0..5 {
                 println!("{:?}", timed(20000, || _ = black_box(root.getattr().unwrap())));
             }
         }
-        use std::sync::atomic::Ordering::Relaxed;
-        let n = N.load(Relaxed).max(1);
-        let a = unsafe { core::arch::x86_64::_rdtsc() };
-        let i = Instant::now();
-        std::thread::sleep(Duration::from_millis(50));
-        let per_ns = (unsafe { core::arch::x86_64::_rdtsc() } - a) as f64 / i.elapsed().as_nanos() as f64;
-        println!(
-            "think {:.0} ns, kick {:.0} ns, {n} kicks",
-            THINK.load(Relaxed) as f64 / n as f64 / per_ns,
-            KICK.load(Relaxed) as f64 / n as f64 / per_ns
-        );
         return;
     }
     let setting = Setting::new();
