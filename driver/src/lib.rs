@@ -84,10 +84,12 @@ pub mod test_utils;
 #[allow(unsafe_code)]
 pub mod virtio;
 pub mod vnode;
+#[expect(dead_code, unused_imports, reason = "the layers above do not use all operations yet")]
 mod wire;
 
 pub use error::{Errno, Error};
 pub use fs::{MountOptions, VirtioFs};
 pub use platform::{BufferDirection, ConfigurationAccess, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};
 pub use session::{Credentials, Negotiated};
-pub use wire::{Attr, FileType, InitFlags, NodeId, StatFs};
+pub use wire::{Access, AllocateFlags, Attr, FileType, InitFlags, Lock, LockKind, LockOwner, NodeId, OpenFlags};
+pub use wire::{RenameFlags, SetAttr, SetTime, StatFs, XattrFlags};

@@ -5,8 +5,8 @@ use crate::wire::{FromBody, InHeader, Operation, OutHeader, Unique};
 use core::iter;
 use zerocopy::IntoBytes;
 
-/// The most bytes of an operation's fixed arguments.
-const ARGS_MAX_BYTES: usize = 64;
+/// The most bytes of an operation's fixed arguments; the most are those of SETATTR.
+const ARGS_MAX_BYTES: usize = 88;
 
 /// One request with the room for its reply.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::Node;
 use super::node::zeroed;
 use crate::session::Optional;
-use crate::wire::{Attr, DirentReader, FileHandle, FileType, Opendir, Readdir, Readdirplus, Releasedir};
+use crate::wire::{Attr, DirentReader, FileHandle, FileType, OpenFlags, Opendir, Readdir, Readdirplus, Releasedir};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
 use core::fmt;
@@ -42,7 +42,7 @@ pub struct DirEntry<'d> {
 }
 
 /// `O_RDONLY | O_DIRECTORY`.
-const READ_DIRECTORY: u32 = 0o200_000;
+const READ_DIRECTORY: OpenFlags = OpenFlags::DIRECTORY;
 /// The room for the first reply, in bytes: some 400 entries with attributes. It grows with the directory, up to the
 /// largest transfer.
 const FIRST_REPLY_ROOM_BYTES: usize = 64 << 10;

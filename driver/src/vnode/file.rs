@@ -3,7 +3,7 @@
 use super::Node;
 use crate::Error;
 use crate::session::Optional;
-use crate::wire::{Attr, FileHandle, Getattr, Open, Release};
+use crate::wire::{Attr, FileHandle, Getattr, Open, OpenFlags, Release};
 use core::fmt;
 
 /// An open regular file. Closed when dropped.
@@ -15,16 +15,14 @@ pub struct OpenFile {
     node: Node,
     /// `None` if the server needs no files to be opened.
     fh: Option<FileHandle>,
-    flags: u32,
+    flags: OpenFlags,
 }
-
-/// `O_RDONLY`.
-const READ_ONLY: u32 = 0;
 
 impl OpenFile {
     pub(super) fn open(node: Node) -> Result<Self, Error> {
-        let flags = READ_ONLY;
-        let opened = node.session().call_optional(Optional::Open, node.nodeid(), &Open { flags })?;
+        let flags = OpenFlags::empty();
+        let opened =
+            node.session().call_optional(Optional::Open, node.nodeid(), &Open { flags, kill_suidgid: false })?;
         Ok(Self { node, fh: opened.map(|opened| opened.fh), flags })
     }
 
@@ -58,7 +56,8 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         let Some(fh) = self.fh else { return };
-        if let Err(error) = self.node.session().call(self.node.nodeid(), &Release { fh, flags: self.flags }) {
+        let release = Release { fh, flags: self.flags, flock_owner: None };
+        if let Err(error) = self.node.session().call(self.node.nodeid(), &release) {
             log::warn!("{:?} was not closed: {error}", self.node);
         }
     }

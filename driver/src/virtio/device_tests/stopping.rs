@@ -44,7 +44,7 @@ fn a_callback_that_panics_costs_the_device_and_no_memory() {
     let unwound = catch_unwind(AssertUnwindSafe(|| {
         let mut buffer = std::vec![0; 8 * 500];
         let mut requests = buffer.chunks_mut(500).map(|chunk| {
-            let read = Read { fh: FileHandle(1), offset: 0, size_bytes: 500, flags: 0 };
+            let read = Read { fh: FileHandle(1), offset: 0, size_bytes: 500, flags: OpenFlags::empty() };
             Request::new(header::<Read>(2), &read, &[], chunk)
         });
         device.exchange(&mut requests, &mut |_, _| panic!("on purpose"));

@@ -1,6 +1,6 @@
 //! FUSE_READDIRPLUS: lists a directory with the attributes of every inode, and counts one lookup of each.
 
-use crate::wire::{FileHandle, Opcode, Operation, ReadArgs};
+use crate::wire::{FileHandle, Opcode, OpenFlags, Operation, ReadArgs};
 
 /// FUSE_READDIRPLUS of an open directory; entries (a sequence of `fuse_direntplus`) come as data, none at the end.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ impl Operation for Readdirplus {
     type Reply = ();
 
     fn args(&self) -> ReadArgs {
-        ReadArgs::new(self.fh, self.cookie, self.size_bytes, 0)
+        ReadArgs::new(self.fh, self.cookie, self.size_bytes, OpenFlags::empty())
     }
 }
 
