@@ -93,7 +93,7 @@ fn an_inode_outlives_its_name() {
         server.remove("d/f");
     });
     assert_eq!(node.getattr().unwrap().nlink, 0);
-    assert_eq!(node.open().unwrap().read_at(0, &mut [0; 10]), Ok(7));
+    assert_eq!(node.open(OpenFlags::READ_ONLY).unwrap().read_at(0, &mut [0; 10]), Ok(7));
     drop(node);
     mounted.unmount();
 }
