@@ -198,6 +198,11 @@ impl<H: Hal> Queue<H> {
         self.slots.lock().addresses()
     }
 
+    /// How many requests can be in flight.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.lock().count()
+    }
+
     pub(super) fn max_data_bytes(&self) -> usize {
         self.slots.lock().max_data_bytes()
     }
@@ -321,8 +326,7 @@ impl<H: Hal> Queue<H> {
 
     /// Begins to wait until all slots are free.
     pub(super) fn wait_until_idle(&self) -> Waiting<'_, H> {
-        let slots = self.slots.lock().count();
-        self.wait(0, Some(slots))
+        self.wait(0, Some(self.slots() as u32))
     }
 
     fn wait(&self, awaited: u64, free: Option<u32>) -> Waiting<'_, H> {

@@ -165,8 +165,8 @@ impl<H: Hal> Slots<H> {
     }
 
     /// How many slots there are.
-    pub(super) fn count(&self) -> u32 {
-        self.layout.slots.into()
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
     }
 
     pub(super) fn max_data_bytes(&self) -> usize {
