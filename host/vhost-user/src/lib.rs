@@ -37,6 +37,8 @@
 #![deny(unsafe_code)]
 
 mod bell;
+#[allow(unsafe_code)]
+mod channel;
 mod connection;
 mod daemon;
 mod error;
