@@ -4,6 +4,7 @@ mod hostile;
 mod service;
 mod startup;
 mod stopping;
+mod waking;
 
 use super::fake::{Build, DeviceMemory, FakeDevice, FakeTransport, Fault, PagedHal, PlainHal, allocations};
 use super::{Device, DeviceOptions};
