@@ -1,8 +1,8 @@
 //! What a daemon asks of this side: to map parts of files into shared memory regions, and to unmap them.
 //!
-//! The daemon is given one end of a pair of sockets for that. A thread serves the other end, apart from all else, so that
-//! a daemon may ask in the middle of whatever it does for us. Each request is acknowledged after it was carried out: the
-//! driver sees it then.
+//! The daemon is given one end of a pair of sockets for that. A thread serves the other end, apart from all else, so
+//! that a daemon may ask in the middle of whatever it does for us. Each request is acknowledged after it was carried
+//! out: the driver sees it then.
 
 use crate::error::ConnectError;
 use crate::memory::{Part, Region};

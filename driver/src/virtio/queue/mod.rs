@@ -1,5 +1,6 @@
 //! A virtqueue with several requests in flight.
 
+mod layout;
 mod ring;
 mod segments;
 mod slots;
@@ -7,9 +8,10 @@ mod slots;
 #[cfg(test)]
 pub(super) use ring::Descriptor;
 
+use self::layout::Layout;
 use self::ring::UsedIndex;
 pub(super) use self::slots::Body;
-use self::slots::{Finished, Layout, Sets, Slots};
+use self::slots::{Finished, Sets, Slots};
 use super::transport::RingAddresses;
 use crate::session::Request;
 use crate::{Error, Platform};
@@ -90,9 +92,9 @@ pub(crate) const POST_MAX_BYTES: usize = 4096;
 
 /// A virtqueue. Several threads may use it at the same time; each takes back the requests that it submitted.
 ///
-/// Whoever looks at the used ring takes note of all that came back, for others too. Those who wait for it may sleep, and
-/// the device rings for none of it a second time: so [`Platform::wake`] is called. The device is asked to ring only when
-/// somebody begins to wait.
+/// Whoever looks at the used ring takes note of all that came back, for others too. Those who wait for it may sleep,
+/// and the device rings for none of it a second time: so [`Platform::wake`] is called. The device is asked to ring only
+/// when somebody begins to wait.
 ///
 /// # Locking
 ///

@@ -1,8 +1,9 @@
-//! Shared memory regions (VIRTIO 1.3 §2.10): address space of this process that a daemon has filled with parts of files.
+//! Shared memory regions (VIRTIO 1.3 §2.10): address space of this process that a daemon has filled with parts of
+//! files.
 //!
 //! Where nothing is mapped, a region is zeros, and what is written there goes nowhere: so whatever a daemon unmaps, and
-//! when, no access of the driver faults. What remains, as in any virtual machine: a write to what was mapped for reading
-//! only, and an access to what lies behind the end of a file that was cut after it was mapped, end the process.
+//! when, no access of the driver faults. What remains, as in any virtual machine: a write to what was mapped for
+//! reading only, and an access to what lies behind the end of a file that was cut after it was mapped, end the process.
 
 use super::PAGE_BYTES;
 use rustix::fs::FileType;
