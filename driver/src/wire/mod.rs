@@ -26,8 +26,6 @@ pub(crate) use name::Name;
 pub use op::init::InitFlags;
 pub use op::statfs::StatFs;
 pub(crate) use op::*;
-#[cfg(any(test, feature = "test-utils"))]
-pub(crate) use {attr::RawAttr, entry::RawEntry};
 
 use crate::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes};

@@ -5,7 +5,7 @@ mod channel;
 mod listing;
 mod rules;
 
-use super::{FakeServer, Fault, opcode};
+use super::{FakeServer, Fault, Outcome, opcode};
 use crate::session::{Channel, Credentials, Request, Session};
 use crate::test_utils::{Completion, FakeChannel, XorShift};
 use crate::wire::{

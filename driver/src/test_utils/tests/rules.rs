@@ -47,22 +47,22 @@ fn a_request_that_breaks_a_rule_is_refused_and_noted() {
         (raw(opcode::RELEASE, 38, 1, &[0; 24]), "fh 0 is not open"),
     ] {
         let mut server = server();
-        server.handle(&raw(opcode::INIT, 2, 0, &init), ROOM).unwrap();
+        server.handle(&raw(opcode::INIT, 2, 0, &init), ROOM);
         assert!(server.violations().is_empty());
-        let reply = server.handle(&request, ROOM).unwrap();
+        let reply = server.handle(&request, ROOM).into_reply().unwrap();
         assert_eq!((reply.len(), number(&reply[4..8])), (16, -22), "{why}");
         assert_eq!(server.violations().len(), 1, "{why}");
         assert!(server.violations()[0].contains(why), "{why}: {:?}", server.violations());
     }
 
     let mut server = server();
-    let reply = server.handle(&get(4), ROOM).unwrap();
+    let reply = server.handle(&get(4), ROOM).into_reply().unwrap();
     assert_eq!(number(&reply[4..8]), -5);
-    server.handle(&raw(opcode::INIT, 2, 0, &init), ROOM).unwrap();
-    assert_eq!(server.handle(&raw(opcode::DESTROY, 6, 0, &[]), ROOM), None);
-    server.handle(&get(8), ROOM).unwrap();
-    server.handle(&raw(opcode::INIT, 2, 0, &init), 79).unwrap();
-    server.handle(&raw(9999, 4, 0, &[]), ROOM).unwrap();
+    server.handle(&raw(opcode::INIT, 2, 0, &init), ROOM);
+    assert_eq!(server.handle(&raw(opcode::DESTROY, 6, 0, &[]), ROOM), Outcome::NoReply);
+    server.handle(&get(8), ROOM);
+    server.handle(&raw(opcode::INIT, 2, 0, &init), 79);
+    server.handle(&raw(9999, 4, 0, &[]), ROOM);
     let violations = server.violations().to_vec();
     assert_eq!(violations.len(), 3, "{violations:?}");
     assert!(violations[0].contains("before INIT"));
