@@ -123,8 +123,8 @@ impl FakeChannel {
         self.state.lock().carries = Some(requests);
     }
 
-    /// Sets what is asked, again and again and by each thread that waits, whether to give up. It may yield, and lock the
-    /// server.
+    /// Sets what is asked, again and again and by each thread that waits, whether to give up. It may yield, and lock
+    /// the server.
     pub fn set_interrupted(&self, hook: impl Fn() -> bool + Send + Sync + 'static) {
         *self.interrupted.lock() = Some(Arc::new(hook));
     }

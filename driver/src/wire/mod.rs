@@ -26,6 +26,8 @@ pub(crate) use name::Name;
 pub use op::init::InitFlags;
 pub use op::statfs::StatFs;
 pub(crate) use op::*;
+#[cfg(test)]
+pub(crate) use {attr::RawAttr, entry::RawEntry};
 
 use crate::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes};

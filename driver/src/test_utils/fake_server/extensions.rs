@@ -6,11 +6,13 @@ use crate::test_utils::opcode;
 use alloc::format;
 use alloc::vec::Vec;
 
+type Context = (Vec<u8>, Vec<u8>);
+
 /// The extensions of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
-    /// The security context of the new inode: a name and a value.
-    pub security_context: Option<(Vec<u8>, Vec<u8>)>,
+    /// The security context of the new inode: its name and its value.
+    pub security_context: Option<Context>,
     /// A group of the caller besides its own, with which the inode may be made.
     pub supplementary_group: Option<u32>,
 }
@@ -55,7 +57,7 @@ pub(super) fn read(bytes: &[u8], opcode: u32, flags: u64) -> Result<Extensions, 
 }
 
 /// `fuse_secctx_header`, whose type is their number.
-fn security_context(body: &mut Args<'_>, count: u32) -> Result<Option<(Vec<u8>, Vec<u8>)>, Failure> {
+fn security_context(body: &mut Args<'_>, count: u32) -> Result<Option<Context>, Failure> {
     if count == 0 {
         return Ok(None);
     }

@@ -2,48 +2,48 @@
 
 /// Flags of INIT.
 pub(super) mod init {
-    pub(in super::super) const POSIX_LOCKS: u64 = 1 << 1;
-    pub(in super::super) const ATOMIC_O_TRUNC: u64 = 1 << 3;
-    pub(in super::super) const BIG_WRITES: u64 = 1 << 5;
-    pub(in super::super) const DONT_MASK: u64 = 1 << 6;
-    pub(in super::super) const FLOCK_LOCKS: u64 = 1 << 10;
-    pub(in super::super) const HANDLE_KILLPRIV: u64 = 1 << 19;
-    pub(in super::super) const MAX_PAGES: u64 = 1 << 22;
-    pub(in super::super) const SUBMOUNTS: u64 = 1 << 27;
-    pub(in super::super) const HANDLE_KILLPRIV_V2: u64 = 1 << 28;
-    pub(in super::super) const SETXATTR_EXT: u64 = 1 << 29;
-    pub(in super::super) const INIT_EXT: u64 = 1 << 30;
-    pub(in super::super) const SECURITY_CTX: u64 = 1 << 32;
-    pub(in super::super) const CREATE_SUPP_GROUP: u64 = 1 << 34;
+    pub(crate) const POSIX_LOCKS: u64 = 1 << 1;
+    pub(crate) const ATOMIC_O_TRUNC: u64 = 1 << 3;
+    pub(crate) const BIG_WRITES: u64 = 1 << 5;
+    pub(crate) const DONT_MASK: u64 = 1 << 6;
+    pub(crate) const FLOCK_LOCKS: u64 = 1 << 10;
+    pub(crate) const HANDLE_KILLPRIV: u64 = 1 << 19;
+    pub(crate) const MAX_PAGES: u64 = 1 << 22;
+    pub(crate) const SUBMOUNTS: u64 = 1 << 27;
+    pub(crate) const HANDLE_KILLPRIV_V2: u64 = 1 << 28;
+    pub(crate) const SETXATTR_EXT: u64 = 1 << 29;
+    pub(crate) const INIT_EXT: u64 = 1 << 30;
+    pub(crate) const SECURITY_CTX: u64 = 1 << 32;
+    pub(crate) const CREATE_SUPP_GROUP: u64 = 1 << 34;
 }
 
 /// Flags of `open`.
 pub(super) mod open {
-    pub(in super::super) const ACCESS_MODE: u32 = 3;
-    pub(in super::super) const READ_ONLY: u32 = 0;
-    pub(in super::super) const WRITE_ONLY: u32 = 1;
-    pub(in super::super) const READ_WRITE: u32 = 2;
-    pub(in super::super) const CREAT: u32 = 0o100;
-    pub(in super::super) const EXCL: u32 = 0o200;
-    pub(in super::super) const NOCTTY: u32 = 0o400;
-    pub(in super::super) const TRUNC: u32 = 0o1000;
-    pub(in super::super) const APPEND: u32 = 0o2000;
+    pub(crate) const ACCESS_MODE: u32 = 3;
+    pub(crate) const READ_ONLY: u32 = 0;
+    pub(crate) const WRITE_ONLY: u32 = 1;
+    pub(crate) const READ_WRITE: u32 = 2;
+    pub(crate) const CREAT: u32 = 0o100;
+    pub(crate) const EXCL: u32 = 0o200;
+    pub(crate) const NOCTTY: u32 = 0o400;
+    pub(crate) const TRUNC: u32 = 0o1000;
+    pub(crate) const APPEND: u32 = 0o2000;
 }
 
 /// `FATTR_` flags of SETATTR.
 pub(super) mod fattr {
-    pub(in super::super) const MODE: u32 = 1 << 0;
-    pub(in super::super) const UID: u32 = 1 << 1;
-    pub(in super::super) const GID: u32 = 1 << 2;
-    pub(in super::super) const SIZE: u32 = 1 << 3;
-    pub(in super::super) const ATIME: u32 = 1 << 4;
-    pub(in super::super) const MTIME: u32 = 1 << 5;
-    pub(in super::super) const FH: u32 = 1 << 6;
-    pub(in super::super) const ATIME_NOW: u32 = 1 << 7;
-    pub(in super::super) const MTIME_NOW: u32 = 1 << 8;
-    pub(in super::super) const CTIME: u32 = 1 << 10;
-    pub(in super::super) const KILL_SUIDGID: u32 = 1 << 11;
-    pub(in super::super) const ALL: u32 = (1 << 12) - 1;
+    pub(crate) const MODE: u32 = 1 << 0;
+    pub(crate) const UID: u32 = 1 << 1;
+    pub(crate) const GID: u32 = 1 << 2;
+    pub(crate) const SIZE: u32 = 1 << 3;
+    pub(crate) const ATIME: u32 = 1 << 4;
+    pub(crate) const MTIME: u32 = 1 << 5;
+    pub(crate) const FH: u32 = 1 << 6;
+    pub(crate) const ATIME_NOW: u32 = 1 << 7;
+    pub(crate) const MTIME_NOW: u32 = 1 << 8;
+    pub(crate) const CTIME: u32 = 1 << 10;
+    pub(crate) const KILL_SUIDGID: u32 = 1 << 11;
+    pub(crate) const ALL: u32 = (1 << 12) - 1;
 }
 
 /// `FUSE_WRITE_KILL_SUIDGID`, and all flags of WRITE.

@@ -112,28 +112,32 @@ impl FakeServer {
         if flags & EXCHANGE != 0 && flags & (NOREPLACE | WHITEOUT) != 0 {
             return Err(Errno::EINVAL.into());
         }
-        let moved = self.tree.child(from.directory, from.name)?;
+        // What is checked first where several answers are right: as in Linux.
         self.same_file_system(from.directory, to.directory)?;
+        let moved = self.tree.child(from.directory, from.name)?;
         let replaced = match self.tree.child(to.directory, to.name) {
             Ok(_) if flags & NOREPLACE != 0 => return Err(Errno::EEXIST.into()),
             Ok(node) => Some(node),
-            Err(Errno::ENOENT) => None,
+            Err(Errno::ENOENT) if flags & EXCHANGE == 0 => None,
             Err(errno) => return Err(errno.into()),
         };
+        let holds = |directory, place| self.tree.is_directory(directory) && self.tree.is_within(place, directory);
+        if holds(moved, to.directory) {
+            return Err(Errno::EINVAL.into());
+        }
+        if replaced.is_some_and(|replaced| holds(replaced, from.directory)) {
+            return Err(if flags & EXCHANGE == 0 { Errno::ENOTEMPTY } else { Errno::EINVAL }.into());
+        }
         if self.tree.node(to.directory).removed {
             return Err(Errno::ENOENT.into());
         }
-        if self.tree.is_submount(moved) {
+        if [Some(moved), replaced].into_iter().flatten().any(|node| self.tree.is_submount(node)) {
             return Err(Errno::EBUSY.into());
         }
-        if self.tree.is_directory(moved) && self.tree.is_within(to.directory, moved) {
-            return Err(Errno::EINVAL.into());
-        }
         match replaced {
-            None if flags & EXCHANGE != 0 => return Err(Errno::ENOENT.into()),
-            Some(node) if flags & EXCHANGE != 0 => self.exchange(from, to, moved, node)?,
             // Two names of one file: nothing happens.
             Some(node) if node == moved => return Ok(Vec::new()),
+            Some(node) if flags & EXCHANGE != 0 => self.exchange(from, to, moved, node),
             _ => self.replace(from, to, moved, replaced)?,
         }
         if flags & WHITEOUT != 0 {
@@ -150,20 +154,13 @@ impl FakeServer {
         Ok(Vec::new())
     }
 
-    fn exchange(&mut self, from: Place<'_>, to: Place<'_>, one: NodeIndex, other: NodeIndex) -> Result<(), Failure> {
-        if self.tree.is_submount(other) {
-            return Err(Errno::EBUSY.into());
-        }
-        if self.tree.is_directory(other) && self.tree.is_within(from.directory, other) {
-            return Err(Errno::EINVAL.into());
-        }
+    fn exchange(&mut self, from: Place<'_>, to: Place<'_>, one: NodeIndex, other: NodeIndex) {
         self.tree.leave(from.directory, from.name);
         self.tree.leave(to.directory, to.name);
         self.tree.enter(from.directory, from.name, other);
         self.tree.enter(to.directory, to.name, one);
         let now = self.options.now;
         self.tree.node_mut(other).attr.changed = now;
-        Ok(())
     }
 
     fn replace(

@@ -1,8 +1,13 @@
 //! Tests of the fakes themselves.
 
 mod accounting;
+mod attributes;
 mod channel;
+mod data;
 mod listing;
+mod locks;
+mod names;
+mod raw;
 mod rules;
 
 use super::{FakeServer, Fault, Outcome, opcode};
@@ -13,7 +18,7 @@ use crate::wire::{
     Name, NodeId, Open, Opendir, Operation, Read, Readdir, Readdirplus, Readlink, Release, Releasedir, Statfs, Statx,
     Unique,
 };
-use crate::{Errno, Error, FileType};
+use crate::{Errno, Error, FileType, Timestamp};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
