@@ -1,6 +1,6 @@
 //! What makes an inode: CREATE, TMPFILE, MKNOD, MKDIR, SYMLINK.
 
-use super::fuse::{init, open};
+use super::fuse::{self, init, open};
 use super::operations::Answer;
 use super::request::{Args, Failure, Header, file_type, violation};
 use super::tree::NodeIndex;
@@ -139,7 +139,7 @@ impl FakeServer {
     }
 
     /// `fuse_create_in`; gives the flags and the permissions, and whether set-id bits are to be cleared.
-    fn create_args(&self, args: &mut Args<'_>) -> Result<(u32, u16), Failure> {
+    fn create_args(&mut self, opcode: u32, args: &mut Args<'_>) -> Result<(u32, u16, bool), Failure> {
         let (flags, mode, umask, open_flags) = (args.u32()?, args.u32()?, args.u32()?, args.u32()?);
         if flags & open::NOCTTY != 0 {
             return violation(format!("flags are {flags:#o}"));
@@ -147,14 +147,18 @@ impl FakeServer {
         if mode >> 12 != 0 && file_type(mode) != Some(FileType::Regular) {
             return violation(format!("mode is {mode:#o}"));
         }
-        if open_flags != 0 {
+        if open_flags & !fuse::OPEN_KILL_SUIDGID != 0 {
             return violation(format!("open_flags are {open_flags:#x}"));
         }
-        Ok((flags, self.permissions(mode, umask)?))
+        let kill = open_flags != 0;
+        if kill {
+            self.note_kill(opcode)?;
+        }
+        Ok((flags, self.permissions(mode, umask)?, kill))
     }
 
     pub(super) fn create(&mut self, header: &Header, args: &mut Args<'_>) -> Answer {
-        let (flags, permissions) = self.create_args(args)?;
+        let (flags, permissions, kill) = self.create_args(header.opcode, args)?;
         let name = args.name()?;
         args.end()?;
         if flags & open::CREAT == 0 {
@@ -167,7 +171,7 @@ impl FakeServer {
                 match self.tree.node(node).attr.file_type {
                     FileType::Directory => return Err(Errno::EISDIR.into()),
                     FileType::Symlink => return Err(Errno::ELOOP.into()),
-                    _ if flags & open::TRUNC != 0 => self.truncate(node, false),
+                    _ if flags & open::TRUNC != 0 => self.truncate(node, kill),
                     _ => {}
                 }
                 node
@@ -186,7 +190,7 @@ impl FakeServer {
     }
 
     pub(super) fn tmpfile(&mut self, header: &Header, args: &mut Args<'_>) -> Answer {
-        let (flags, permissions) = self.create_args(args)?;
+        let (flags, permissions, _) = self.create_args(header.opcode, args)?;
         // Linux sends a name that cannot be one.
         if !args.0.is_empty() && args.text()? != b"/" {
             return violation("a file without a name has one");

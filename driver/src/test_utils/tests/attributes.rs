@@ -94,8 +94,15 @@ fn set_id_bits_go_when_the_driver_says_so() {
     assert_eq!(after(opcode::SETATTR, setattr(2, &[]), 0o6755), 0o755, "a new owner");
     assert_eq!(after(opcode::OPEN, put().u32(0o1002).u32(0), 0o6755), 0o6755);
     assert_eq!(after(opcode::OPEN, put().u32(0o1002).u32(1), 0o6755), 0o755);
+    let create = |kill: u32| put().u32(0o1102).u32(0o644).u32(0).u32(kill).name("f");
+    let d = raw.lookup("d");
+    for (kill, left) in [(0, 0o6755), (1, 0o755)] {
+        raw.server.attr_mut("d/f").permissions = 0o6755;
+        raw.ok(opcode::CREATE, d, create(kill));
+        assert_eq!(raw.server.attr("d/f").permissions, left);
+    }
     let kills = [opcode::WRITE, opcode::SETATTR, opcode::OPEN, opcode::CREATE].map(|one| raw.server.kill_requests(one));
-    assert_eq!(kills, [2, 1, 1, 0]);
+    assert_eq!(kills, [2, 1, 1, 1]);
     raw.no_violations();
 
     let mut raw = Raw::new(raw.server, KILLPRIV);

@@ -211,7 +211,8 @@ fn waiting_client() -> (Client, u64, u64) {
     let mut client = Client::new(server);
     let d = client.lookup(1, "d").unwrap();
     let f = client.lookup(d, "f").unwrap();
-    let fh = client.call(f, &Open { flags: 2 }, 0).unwrap().0.fh.0;
+    let open = Open { flags: crate::wire::OpenFlags::READ_WRITE, kill_suidgid: false };
+    let fh = client.call(f, &open, 0).unwrap().0.fh.0;
     (client, f, fh)
 }
 
