@@ -4,6 +4,7 @@ mod accounting;
 mod attributes;
 mod channel;
 mod data;
+mod driver;
 mod listing;
 mod locks;
 mod names;
