@@ -3,7 +3,7 @@
 use super::{FakeServer, Outcome, opcode};
 use crate::Error;
 use crate::session::{Channel, Expected, Limits, Reply, Request};
-use crate::wire::OutHeader;
+use crate::wire::{OutHeader, Unique};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
@@ -178,24 +178,17 @@ impl FakeChannel {
         let hook = self.interrupted.lock().clone();
         if hook.is_some_and(|hook| hook()) {
             for one in in_flight.iter_mut().filter(|one| !one.interrupted) {
-                self.interrupt(one.request.unique().0);
+                self.interrupt(one.request.unique());
                 one.interrupted = true;
             }
         }
         pause();
     }
 
-    /// Sends INTERRUPT for a request, with the unique that Linux gives it.
-    fn interrupt(&self, unique: u64) {
-        if self.carry().is_err() {
-            return;
-        }
-        let (len, nodeid) = (48_u32, 0_u64);
-        let mut bytes = [len, opcode::INTERRUPT].map(u32::to_ne_bytes).concat();
-        bytes.extend([unique | 1, nodeid].map(u64::to_ne_bytes).concat());
-        bytes.extend([0; 16]);
-        bytes.extend(unique.to_ne_bytes());
-        self.server.lock().handle(&bytes, 0);
+    /// Sends INTERRUPT for a request.
+    fn interrupt(&self, unique: Unique) {
+        // A channel that carries nothing any more has nothing to interrupt.
+        let _ = self.post(&Request::interrupt(unique));
     }
 
     /// Gives a reply to the driver as far as it fits.

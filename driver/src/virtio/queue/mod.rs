@@ -12,6 +12,7 @@ pub(super) use self::slots::Body;
 use self::slots::{Finished, Layout, Sets, Slots};
 use super::transport::RingAddresses;
 use crate::session::Request;
+use crate::wire::Unique;
 use crate::{Error, Platform};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use spin::Mutex;
@@ -295,6 +296,11 @@ impl<H: Hal> Queue<H> {
             }
             Ok(slots.take_finished(&mut owned.slots, body))
         })
+    }
+
+    /// The lowest number above `above` of the requests of `owned` that the device has.
+    pub(super) fn next_in_flight(&self, owned: &Owned, above: Unique) -> Option<Unique> {
+        self.slots.lock().next_in_flight(owned.slots, above)
     }
 
     /// Whether the device has no request of this queue.
