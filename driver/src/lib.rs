@@ -72,11 +72,13 @@
 compile_error!("virtio-fs is for little-endian targets: rings and registers are not swapped");
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 extern crate std;
 
 mod error;
 pub mod fs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod platform;
 mod session;
 #[cfg(any(test, feature = "test-utils"))]
