@@ -4,6 +4,7 @@ use super::config::Config;
 use super::queue::{Body, Owned, Queue, QueueOptions, Waiting};
 use super::transport::{DeviceStatus, Transport};
 use crate::session::{Channel, Limits, Reply, Request};
+use crate::wire::Unique;
 use crate::{Error, Instant, Platform};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -135,9 +136,10 @@ impl<H: Hal> Device<H> {
         self.platform.now() + self.request_timeout
     }
 
-    /// Waits until `waiting` is over, or the device stops. Gives the device up if it failed, or at `deadline`.
-    fn wait(&self, waiting: &Waiting<'_, H>, deadline: Instant) {
-        let mut ready = || waiting.is_over() || !self.is_running();
+    /// Waits until `waiting` is over, or the device stops, or, if somebody wants to know, the caller is interrupted.
+    /// Gives the device up if it failed, or at `deadline`.
+    fn wait(&self, waiting: &Waiting<'_, H>, deadline: Instant, interruptible: bool) {
+        let mut ready = || waiting.is_over() || !self.is_running() || interruptible && self.platform.interrupted();
         loop {
             let look_again = self.platform.now() + STATUS_INTERVAL;
             if self.platform.wait_until(deadline.min(look_again), &mut ready) {
@@ -153,6 +155,17 @@ impl<H: Hal> Device<H> {
             }
             if self.platform.now() >= deadline {
                 return self.fail("it did not answer in time");
+            }
+        }
+    }
+
+    /// Tells the server that the caller has given up the requests of `owned` whose numbers are above `told`, which
+    /// becomes the highest of them.
+    fn interrupt(&self, queue: &Queue<H>, owned: &Owned, told: &mut Unique) {
+        while let Some(unique) = queue.next_in_flight(owned, *told) {
+            *told = unique;
+            if let Err(error) = self.post(&Request::interrupt(unique)) {
+                log::debug!("{unique:?} was not interrupted: {error}");
             }
         }
     }
@@ -289,6 +302,10 @@ impl<H: Hal> Channel for Device<H> {
         let mut in_flight = InFlight { device: self, queue, owned: Owned::default() };
         // When one of the requests in flight must have come back. What other threads get back does not put it off.
         let mut deadline = None;
+        // A reply may take as long as others please, until the caller is interrupted.
+        let mut waits_for_others = false;
+        // The highest number of a request that the server was told to give up.
+        let mut told = Unique(0);
         let mut body = [0; size_of::<Body>()];
         loop {
             if !self.is_running() {
@@ -306,7 +323,9 @@ impl<H: Hal> Channel for Device<H> {
                 // the device first.
                 let notify = unsafe {
                     let mut refused = |place, error| done(place, Err(error));
-                    queue.submit(&*self.platform, &mut in_flight.owned, &mut || source.next(), &mut refused)
+                    let mut next =
+                        || source.next().inspect(|(_, request)| waits_for_others |= request.waits_for_others());
+                    queue.submit(&*self.platform, &mut in_flight.owned, &mut next, &mut refused)
                 };
                 if notify {
                     self.transport.notify(queue.number);
@@ -316,7 +335,8 @@ impl<H: Hal> Channel for Device<H> {
                 }
             }
             let mut idle = true;
-            loop {
+            // Once in any case: what ended the wait for a slot may be a reply that others wait for.
+            while idle || !in_flight.owned.is_empty() {
                 let finished = match queue.take_finished(&*self.platform, &mut in_flight.owned, &mut body) {
                     Ok(Some(finished)) => finished,
                     Ok(None) => break,
@@ -338,12 +358,20 @@ impl<H: Hal> Channel for Device<H> {
                 return;
             }
             if idle {
+                if self.platform.interrupted() {
+                    self.interrupt(queue, &in_flight.owned, &mut told);
+                }
                 let waiting = queue.wait_for(&in_flight.owned, !is_done);
                 if in_flight.owned.is_empty() {
                     // For a slot, that is for others.
-                    self.wait(&waiting, self.deadline());
+                    self.wait(&waiting, self.deadline(), false);
+                } else if told == Unique(0) {
+                    let patient = Instant(Duration::MAX);
+                    let deadline =
+                        if waits_for_others { patient } else { *deadline.get_or_insert_with(|| self.deadline()) };
+                    self.wait(&waiting, deadline, true);
                 } else {
-                    self.wait(&waiting, *deadline.get_or_insert_with(|| self.deadline()));
+                    self.wait(&waiting, *deadline.get_or_insert_with(|| self.deadline()), false);
                 }
             }
         }
@@ -363,7 +391,7 @@ impl<H: Hal> Channel for Device<H> {
                     }
                     return Ok(());
                 }
-                Ok(None) => self.wait(&queue.wait_for(&Owned::default(), true), deadline),
+                Ok(None) => self.wait(&queue.wait_for(&Owned::default(), true), deadline, false),
                 Err(Error::Protocol(rule)) => self.fail(rule),
                 Err(error) => return Err(error),
             }
@@ -379,7 +407,7 @@ impl<H: Hal> Channel for Device<H> {
             }
             match queue.is_idle(&*self.platform) {
                 Ok(true) => return Ok(()),
-                Ok(false) => self.wait(&queue.wait_until_idle(), deadline),
+                Ok(false) => self.wait(&queue.wait_until_idle(), deadline, false),
                 Err(rule) => self.fail(rule),
             }
         }

@@ -115,6 +115,21 @@ fn a_thread_that_waits_for_a_slot_is_woken_when_one_is_free() {
     });
 }
 
+/// The interrupt for the reply of a thread that sleeps wakes one that waits for that thread's slot.
+#[test]
+fn a_thread_that_waits_for_a_slot_takes_note_of_the_reply_of_another_one() {
+    let options = DeviceOptions { requests_in_flight: 1, ..DeviceOptions::default() };
+    let (platform, device) = Sleepy::<PlainHal<53>>::new(&options);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            SLEEPS.set(1);
+            assert_eq!(read_and_check(&device, 0, &mut [0; 8], 8), [Ok(8)]);
+        });
+        platform.wait_until_one_sleeps();
+        assert_eq!(read_and_check(&device, 100, &mut [0; 8], 8), [Ok(8)]);
+    });
+}
+
 /// Who waits when the device is given up waits no longer.
 #[test]
 fn a_thread_that_sleeps_when_the_device_is_shut_down_is_woken() {

@@ -5,7 +5,7 @@ mod ring;
 mod segments;
 mod slots;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) use ring::Descriptor;
 
 use self::layout::Layout;
@@ -14,6 +14,7 @@ pub(super) use self::slots::Body;
 use self::slots::{Finished, Sets, Slots};
 use super::transport::RingAddresses;
 use crate::session::Request;
+use crate::wire::Unique;
 use crate::{Error, Platform};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use spin::Mutex;
@@ -277,7 +278,8 @@ impl<H: Hal> Queue<H> {
         })
     }
 
-    /// One request of `owned` that came to an end, if there is one. The fixed body of its reply is put into `body`.
+    /// One request of `owned` that came to an end, if there is one. The fixed body of its reply is put into `body`. Takes
+    /// note of what others wait for, too.
     ///
     /// # Errors
     ///
@@ -288,15 +290,17 @@ impl<H: Hal> Queue<H> {
         owned: &mut Owned,
         body: &mut Body,
     ) -> Result<Option<Finished>, BrokenRule> {
-        if owned.is_empty() {
-            return Ok(None);
-        }
         self.with_slots(platform, *owned, |slots| {
             if slots.sets().ended & owned.slots == 0 {
                 slots.harvest()?;
             }
             Ok(slots.take_finished(&mut owned.slots, body))
         })
+    }
+
+    /// The lowest number above `above` of the requests of `owned` that the device has.
+    pub(super) fn next_in_flight(&self, owned: &Owned, above: Unique) -> Option<Unique> {
+        self.slots.lock().next_in_flight(owned.slots, above)
     }
 
     /// Whether the device has no request of this queue.

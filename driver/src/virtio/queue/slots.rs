@@ -7,7 +7,7 @@ use super::layout::Layout;
 use super::ring::{Descriptor, SplitRing, UsedIndex};
 use super::segments::Segments;
 use crate::session::{Expected, Request};
-use crate::wire::OutHeader;
+use crate::wire::{OutHeader, Unique};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
@@ -321,6 +321,14 @@ impl<H: Hal> Slots<H> {
         self.set_state(index, state);
         self.in_flight -= 1;
         Ok(())
+    }
+
+    /// The lowest number above `above` of the requests in the set `owned` that the device has.
+    pub(super) fn next_in_flight(&self, owned: u64, above: Unique) -> Option<Unique> {
+        let in_flight = self.slots.iter().enumerate().filter(|(index, slot)| {
+            owned & 1 << index != 0 && slot.state == State::InFlight && slot.expected.unique.0 > above.0
+        });
+        in_flight.map(|(_, slot)| slot.expected.unique).min_by_key(|unique| unique.0)
     }
 
     /// Takes one of the slots in the set `owned` that came to an end, frees it and removes it from the set. The fixed
