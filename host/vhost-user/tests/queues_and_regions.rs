@@ -9,11 +9,12 @@ use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 use vhost::vhost_user::VhostUserFrontendReqHandler;
 use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags};
 use virtio_fs::test_utils::FakeServer;
-use virtio_fs::virtio::{Config, DeviceOptions, SharedMemoryRegion, Transport};
-use virtio_fs::{Hal, Instant, MountOptions, Platform, Timestamp, VirtioFs};
+use virtio_fs::virtio::{Config, DeviceOptions, DeviceStatus, SharedMemoryRegion, Transport};
+use virtio_fs::{Error, Hal, Instant, MountOptions, Platform, Timestamp, VirtioFs};
 use virtio_fs_vhost_user::{ConnectOptions, GuestHal, NativePlatform, VhostUserTransport, connect, connect_with};
 
 fn connect_queues(backend: &FakeBackend, request_queues: u16) -> (VhostUserTransport, Arc<NativePlatform>) {
@@ -174,6 +175,30 @@ fn what_the_back_end_maps_is_in_the_region_until_it_is_unmapped_or_the_device_is
     assert_eq!(seen(window), [1, 2, 3, 4, 99, 6, 7, 8], "the channel outlives the reset");
     drop(transport);
     assert!(channel.shmem_unmap(&part(0, 0, 8, 0)).is_err(), "and not the transport");
+}
+
+#[test]
+fn a_back_end_that_comes_back_fills_the_same_regions_and_one_with_others_is_refused() {
+    let backend = FakeBackend::start(1, &[4 * PAGE], FakeServer::new());
+    let (transport, platform) = connect(backend.socket(), "fake").unwrap();
+    let window = transport.shared_memory(0).unwrap();
+    let begin_anew = |regions: &[u64]| {
+        backend.hang_up(regions);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+            assert!(std::time::Instant::now() < deadline, "the end was not noticed");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        transport.reset(&*platform).unwrap();
+        transport.set_status(DeviceStatus::ACKNOWLEDGE)
+    };
+    backend.channel().shmem_map(&part(0, 1, 1, 0), &file(1)).unwrap();
+    assert_eq!(begin_anew(&[4 * PAGE]), Ok(()));
+    assert_eq!((transport.shared_memory(0), seen(window)), (Some(window), vec![0; 4]));
+    backend.channel().shmem_map(&part(0, 2, 1, 0), &file(1)).unwrap();
+    assert_eq!(seen(window), [0, 0, 1, 0]);
+    assert!(matches!(begin_anew(&[8 * PAGE]), Err(Error::Device(_))));
+    assert_eq!(seen(window), [0; 4]);
 }
 
 /// Maps are asked for in the middle of a request, whose thread sleeps.

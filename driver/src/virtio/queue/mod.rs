@@ -278,8 +278,8 @@ impl<H: Hal> Queue<H> {
         })
     }
 
-    /// One request of `owned` that came to an end, if there is one. The fixed body of its reply is put into `body`. Takes
-    /// note of what others wait for, too.
+    /// One request of `owned` that came to an end, if there is one. The fixed body of its reply is put into `body`.
+    /// Takes note of what others wait for, too.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserVirtioFeatures};
 use vhost::vhost_user::{Backend, Listener};
-use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
+use vhost_user_backend::{ShutdownHandle, VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
 use virtio_fs::test_utils::FakeServer;
 use virtio_queue::QueueT;
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
@@ -25,7 +25,8 @@ pub(crate) struct FakeBackend {
     /// How many requests came by each queue.
     requests: Vec<AtomicU64>,
     /// The lengths of the shared memory regions, by their ids.
-    regions: Vec<u64>,
+    regions: Mutex<Vec<u64>>,
+    connection: Mutex<Option<ShutdownHandle>>,
     memory: Mutex<Option<Memory>>,
     channel: Mutex<Option<Backend>>,
     event_index: AtomicBool,
@@ -42,7 +43,8 @@ impl FakeBackend {
             folder: Folder::new(),
             server: Mutex::new(server),
             requests: (0..=request_queues).map(|_| AtomicU64::new(0)).collect(),
-            regions: regions.into(),
+            regions: Mutex::new(regions.into()),
+            connection: Mutex::default(),
             memory: Mutex::default(),
             channel: Mutex::default(),
             event_index: AtomicBool::new(false),
@@ -54,6 +56,7 @@ impl FakeBackend {
                 let memory = Memory::new(GuestMemoryMmap::new());
                 let mut daemon = VhostUserDaemon::new("back end".into(), handle.clone(), memory).unwrap();
                 daemon.start(&mut listener).unwrap();
+                *handle.0.connection.lock().unwrap() = daemon.shutdown_handle();
                 // It ends with the connection.
                 let _ = daemon.wait();
                 *handle.0.channel.lock().unwrap() = None;
@@ -73,6 +76,19 @@ impl FakeBackend {
     /// How many requests came by each request queue.
     pub(crate) fn requests(&self) -> Vec<u64> {
         self.requests[1..].iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Ends the connection. The next one will have other shared memory regions.
+    pub(crate) fn hang_up(&self, regions: &[u64]) {
+        *self.regions.lock().unwrap() = regions.into();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(connection) = self.connection.lock().unwrap().take() {
+                return connection.shutdown();
+            }
+            assert!(Instant::now() < deadline, "there is no connection");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The way to ask the front end for maps.
@@ -97,7 +113,9 @@ impl FakeBackend {
             let mut request = Vec::new();
             chain.clone().reader(&memory).unwrap().read_to_end(&mut request).unwrap();
             let mut writer = chain.clone().writer(&memory).unwrap();
-            let reply = self.server().handle(&request, writer.available_bytes()).unwrap_or_default();
+            // No test here takes locks, which alone are answered later.
+            let outcome = self.server().handle(&request, writer.available_bytes());
+            let reply = outcome.into_reply().unwrap_or_default();
             writer.write_all(&reply).unwrap();
             self.requests[number].fetch_add(1, Ordering::Relaxed);
             vring.add_used(chain.head_index(), reply.len() as u32).unwrap();
@@ -126,7 +144,7 @@ impl VhostUserBackend for Handle {
 
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
         let mut features = VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::REPLY_ACK;
-        if !self.0.regions.is_empty() {
+        if !self.0.regions.lock().unwrap().is_empty() {
             features |= VhostUserProtocolFeatures::SHMEM
                 | VhostUserProtocolFeatures::BACKEND_REQ
                 | VhostUserProtocolFeatures::BACKEND_SEND_FD;
@@ -148,7 +166,8 @@ impl VhostUserBackend for Handle {
     }
 
     fn get_shmem_config(&self) -> io::Result<VhostUserShMemConfig> {
-        Ok(VhostUserShMemConfig::new(self.0.regions.len() as u32, &self.0.regions))
+        let regions = self.0.regions.lock().unwrap();
+        Ok(VhostUserShMemConfig::new(regions.len() as u32, &regions))
     }
 
     /// A thread for each queue.
