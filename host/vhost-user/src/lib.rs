@@ -95,10 +95,10 @@
 //!
 //! - GETATTR of the root through the driver, against a descriptor chain made by hand with the same features: header
 //!   written, doorbell, the same wait, reply copied. *After a pause* of 20 us, in which the daemon falls asleep, is
-//!   what one call costs. *Back to back* says little about the driver: just after a reply the daemon still looks at the
-//!   queue, and serves a chain that is there by then in 1.5 us, without doorbell or sleep. The bare side sometimes comes
-//!   in time for that. A caller who does anything with a reply comes too late, and is served in 4 to 20 us, depending on
-//!   the processor where the system has put the daemon.
+//!   what one call costs. *Back to back* says little about the driver: just after a reply the daemon still looks at
+//!   the queue, and serves a chain that is there by then in 1.5 us, without doorbell or sleep. The bare side sometimes
+//!   comes in time for that. A caller who does anything with a reply comes too late, and is served in 4 to 20 us,
+//!   depending on the processor where the system has put the daemon.
 //! - 64 MiB by one call of the driver, in requests of 1 MiB, against `pread` in steps of 1 MiB by one thread: both
 //!   into the same buffer, in guest memory, which the daemon writes directly, and on the heap, which is copied once
 //!   more.
