@@ -1,11 +1,10 @@
 //! The mounted file system.
 
 use super::path::{Found, LastLink, resolve};
-use super::{File, Metadata, ReadDir};
+use super::{File, ReadDir};
 use crate::session::{Credentials, Negotiated, Session};
 use crate::virtio::{Device, DeviceOptions, Transport};
 use crate::vnode::{Node, OpenFlags, Permissions, Superblock};
-use crate::wire::StatFs;
 use crate::{Errno, Error, Hal, Platform};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -144,24 +143,6 @@ impl VirtioFs {
         Ok(self.node(path)?.opendir()?.into())
     }
 
-    /// The metadata of what `path` leads to.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::node`].
-    pub fn metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        self.follow(path.as_ref())?.attr().map(Metadata::new)
-    }
-
-    /// As [`Self::metadata`], but of a symbolic link that `path` ends in, not of its target.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::node`].
-    pub fn symlink_metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        resolve(&self.root, path.as_ref(), LastLink::Stop)?.attr().map(Metadata::new)
-    }
-
     /// The target of a symbolic link.
     ///
     /// # Errors
@@ -171,29 +152,7 @@ impl VirtioFs {
         resolve(&self.root, path.as_ref(), LastLink::Stop)?.node.readlink()
     }
 
-    /// Whether `path` leads to anything.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::node`], but for those that say no: `ENOENT` and `ENOTDIR`.
-    pub fn exists(&self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
-        match self.follow(path.as_ref()).map_err(|error| (error.errno(), error)) {
-            Ok(_) => Ok(true),
-            Err((Errno::ENOENT | Errno::ENOTDIR, _)) => Ok(false),
-            Err((_, error)) => Err(error),
-        }
-    }
-
-    /// How full the file system is that holds the root.
-    ///
-    /// # Errors
-    ///
-    /// The server's.
-    pub fn statfs(&self) -> Result<StatFs, Error> {
-        self.root.statfs()
-    }
-
-    fn follow(&self, path: &[u8]) -> Result<Found, Error> {
+    pub(super) fn follow(&self, path: &[u8]) -> Result<Found, Error> {
         resolve(&self.root, path, LastLink::Follow)
     }
 }

@@ -92,7 +92,8 @@ impl DirEntry {
     ///
     /// The server's; `ENOENT` if the entry is gone meanwhile.
     pub fn metadata(&self) -> Result<Metadata, Error> {
-        Ok(Metadata::new(self.find()?.1))
+        let (node, attr) = self.find()?;
+        Ok(Metadata::new(attr, node.device()))
     }
 
     /// The inode.

@@ -160,6 +160,12 @@ impl Dir {
         self.at_end = false;
     }
 
+    /// Gives the memory for replies back until the next entry is asked for.
+    pub(crate) fn shrink(&mut self) {
+        self.forget_unread();
+        self.reply = Vec::new();
+    }
+
     /// Asks the server for entries behind `cookie`.
     fn fill(&mut self) -> Result<(), Error> {
         self.make_room()?;

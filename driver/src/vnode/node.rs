@@ -206,7 +206,10 @@ impl Node {
         Dir::open(self.clone())
     }
 
-    pub(super) fn expect_directory(&self) -> Result<(), Error> {
+    /// # Errors
+    ///
+    /// `ENOTDIR` if this is no directory.
+    pub(crate) fn expect_directory(&self) -> Result<(), Error> {
         match self.file_type() {
             FileType::Directory => Ok(()),
             _ => Err(Error::Invalid(Errno::ENOTDIR)),
