@@ -3,13 +3,13 @@
 use super::config::Config;
 use super::queue::{Owned, Queue, QueueOptions};
 use super::transport::{DeviceStatus, Transport};
-use crate::session::{Channel, Limits, Reply, Request};
+use crate::session::{Channel, Limits, Reply, Request, Traffic};
 use crate::{Error, Instant, Platform};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use virtio_drivers::Hal;
 
@@ -78,6 +78,8 @@ pub(crate) struct Device<H: Hal> {
     requests: Vec<Queue<H>>,
     request_timeout: Duration,
     life: AtomicU8,
+    doorbells: AtomicU64,
+    most_in_flight: AtomicU32,
 }
 
 impl<H: Hal> Device<H> {
@@ -103,7 +105,9 @@ impl<H: Hal> Device<H> {
         let Agreed { status, high_priority, requests } = agreed;
         let life = AtomicU8::new(life::RUNNING);
         let request_timeout = options.request_timeout;
-        let device = Self { transport, platform, high_priority, requests, request_timeout, life };
+        let (doorbells, most_in_flight) = (AtomicU64::new(0), AtomicU32::new(0));
+        let device =
+            Self { transport, platform, high_priority, requests, request_timeout, life, doorbells, most_in_flight };
         for queue in device.queues() {
             device.transport.enable_queue(queue.number, queue.size(), queue.addresses())?;
         }
@@ -125,6 +129,12 @@ impl<H: Hal> Device<H> {
 
     fn is_running(&self) -> bool {
         self.life.load(Ordering::Acquire) == life::RUNNING
+    }
+
+    /// Tells the device that there is something in `queue`.
+    fn notify(&self, queue: &Queue<H>) {
+        self.doorbells.fetch_add(1, Ordering::Relaxed);
+        self.transport.notify(queue.number);
     }
 
     /// When a request that is sent now must have come back.
@@ -269,6 +279,13 @@ impl<H: Hal> Channel for Device<H> {
         Limits { max_data_bytes, requests_in_flight }
     }
 
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            doorbells: self.doorbells.load(Ordering::Relaxed),
+            most_in_flight: self.most_in_flight.load(Ordering::Relaxed).into(),
+        }
+    }
+
     fn exchange<'a>(
         &self,
         requests: &mut dyn Iterator<Item = Request<'a>>,
@@ -299,8 +316,9 @@ impl<H: Hal> Channel for Device<H> {
                     queue.submit(&mut in_flight.owned, &mut || source.next(), &mut refused)
                 };
                 if notify {
-                    self.transport.notify(queue.number);
+                    self.notify(queue);
                 }
+                self.most_in_flight.fetch_max(in_flight.owned.len(), Ordering::Relaxed);
                 if in_flight.owned != before {
                     deadline = None;
                 }
@@ -347,7 +365,7 @@ impl<H: Hal> Channel for Device<H> {
             match queue.post(request) {
                 Ok(Some(notify)) => {
                     if notify {
-                        self.transport.notify(queue.number);
+                        self.notify(queue);
                     }
                     return Ok(());
                 }
