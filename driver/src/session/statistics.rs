@@ -1,7 +1,7 @@
 //! What a mount sent so far.
 
 use super::Request;
-use crate::wire::{Init, Operation};
+use crate::wire::{Init, Interrupt, Operation};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// One more than the largest opcode that is counted.
@@ -43,6 +43,8 @@ impl Statistics {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) doorbells: u64,
+    /// INTERRUPTs, which the channel sends itself.
+    pub(crate) interrupts: u64,
     pub(crate) most_in_flight: u64,
 }
 
@@ -74,8 +76,10 @@ impl Counters {
     }
 
     pub(super) fn read(&self, traffic: Traffic) -> Statistics {
+        let mut requests = self.requests.each_ref().map(|counter| counter.load(Ordering::Relaxed));
+        requests[Interrupt::OPCODE.0 as usize] = traffic.interrupts;
         Statistics {
-            requests: self.requests.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
+            requests,
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             doorbells: traffic.doorbells,
