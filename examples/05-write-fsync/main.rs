@@ -6,13 +6,17 @@
 use kernel_glue::{Kernel, KernelHal, print, println};
 use virtio_fs::fs::OpenOptions;
 use virtio_fs::virtio::pci;
-use virtio_fs::{Error, MountOptions, VirtioFs};
+use virtio_fs::vnode::Sync;
+use virtio_fs::{Credentials, Error, MountOptions, VirtioFs};
 
 kernel_glue::entry!(main);
 
 fn main(kernel: &Kernel) -> Result<(), Error> {
     let device = pci::find::<KernelHal>(&mut kernel.pci(), kernel.arg("tag").unwrap_or("share"))?;
-    let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &MountOptions::default())?;
+    // Whose the new files are, and which permissions they do not get.
+    let credentials = Credentials { uid: 0, gid: 0, umask: 0o022, ..Credentials::default() };
+    let options = MountOptions { credentials, ..MountOptions::default() };
+    let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &options)?;
     fs.create_dir_all("written/by/guest")?;
 
     // When `write` returns, the host has the data: everybody there sees it, and it outlives this kernel. Whether it
@@ -42,7 +46,7 @@ fn main(kernel: &Kernel) -> Result<(), Error> {
     file.close()?;
     fs.rename("written/config.new", "written/config")?;
     let directory = fs.node("written")?.opendir()?;
-    directory.fsync(virtio_fs::vnode::Sync::All)?;
+    directory.fsync(Sync::All)?;
     directory.close()?;
     print!("config: {}", fs.read_to_string("written/config")?);
 

@@ -153,6 +153,7 @@ impl<'t> Shell<'t> {
 
     /// Runs one command with its output where it is to go. Gives its status.
     fn run_one(&mut self, command: &Command) -> u8 {
+        self.running = text::name(&command.words[0]);
         let result = self.redirect(command.redirection.as_ref()).and_then(|()| {
             let result = self.execute(&command.words);
             let written = self.end_redirection();
@@ -165,7 +166,6 @@ impl<'t> Shell<'t> {
     }
 
     fn redirect(&mut self, redirection: Option<&Redirection>) -> Outcome {
-        self.running.clear();
         let Some(Redirection { path, appends }) = redirection else {
             return Ok(());
         };

@@ -74,7 +74,8 @@ impl Copy {
             return Err(Error::Invalid(Errno::EINVAL)).at(from);
         }
         match shell.fs.create_dir(to) {
-            Err(Error::Refused(Errno::EEXIST)) if shell.fs.metadata(to).is_ok_and(|metadata| metadata.is_dir()) => {}
+            Err(error)
+                if error.errno() == Errno::EEXIST && shell.fs.metadata(to).is_ok_and(|metadata| metadata.is_dir()) => {}
             result => result.at(to)?,
         }
         if self.made.is_none() {
