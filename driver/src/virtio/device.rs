@@ -1,9 +1,10 @@
 //! A virtio-fs device in operation: the real channel of a session.
 
 use super::config::Config;
+use super::counters::Counters;
 use super::queue::{Body, Owned, Queue, QueueOptions, Waiting};
 use super::transport::{DeviceStatus, Transport};
-use crate::session::{Channel, Limits, Reply, Request};
+use crate::session::{Channel, Limits, Reply, Request, Traffic};
 use crate::wire::Unique;
 use crate::{Error, Instant, Platform};
 use alloc::boxed::Box;
@@ -79,6 +80,7 @@ pub(crate) struct Device<H: Hal> {
     requests: Vec<Queue<H>>,
     request_timeout: Duration,
     life: AtomicU8,
+    counters: Counters,
 }
 
 impl<H: Hal> Device<H> {
@@ -104,7 +106,8 @@ impl<H: Hal> Device<H> {
         let Agreed { status, high_priority, requests } = agreed;
         let life = AtomicU8::new(life::RUNNING);
         let request_timeout = options.request_timeout;
-        let device = Self { transport, platform, high_priority, requests, request_timeout, life };
+        let counters = Counters::default();
+        let device = Self { transport, platform, high_priority, requests, request_timeout, life, counters };
         for queue in device.queues() {
             device.transport.enable_queue(queue.number, queue.size(), queue.addresses())?;
         }
@@ -129,6 +132,12 @@ impl<H: Hal> Device<H> {
 
     fn is_running(&self) -> bool {
         self.life.load(Ordering::Acquire) == life::RUNNING
+    }
+
+    /// Tells the device that there is something in `queue`.
+    fn notify(&self, queue: &Queue<H>) {
+        self.counters.rang();
+        self.transport.notify(queue.number);
     }
 
     /// When a request that is sent now must have come back.
@@ -164,6 +173,7 @@ impl<H: Hal> Device<H> {
     fn interrupt(&self, queue: &Queue<H>, owned: &Owned, told: &mut Unique) {
         while let Some(unique) = queue.next_in_flight(owned, *told) {
             *told = unique;
+            self.counters.interrupted();
             if let Err(error) = self.post(&Request::interrupt(unique)) {
                 log::debug!("{unique:?} was not interrupted: {error}");
             }
@@ -292,6 +302,10 @@ impl<H: Hal> Channel for Device<H> {
         Limits { max_data_bytes, requests_in_flight }
     }
 
+    fn traffic(&self) -> Traffic {
+        self.counters.read()
+    }
+
     fn exchange<'a>(
         &self,
         requests: &mut dyn Iterator<Item = Request<'a>>,
@@ -328,8 +342,9 @@ impl<H: Hal> Channel for Device<H> {
                     queue.submit(&*self.platform, &mut in_flight.owned, &mut next, &mut refused)
                 };
                 if notify {
-                    self.transport.notify(queue.number);
+                    self.notify(queue);
                 }
+                self.counters.in_flight(in_flight.owned.len());
                 if in_flight.owned != before {
                     deadline = None;
                 }
@@ -387,7 +402,7 @@ impl<H: Hal> Channel for Device<H> {
             match queue.post(&*self.platform, request) {
                 Ok(Some(notify)) => {
                     if notify {
-                        self.transport.notify(queue.number);
+                        self.notify(queue);
                     }
                     return Ok(());
                 }

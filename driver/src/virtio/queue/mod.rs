@@ -132,6 +132,11 @@ impl Owned {
     pub(super) fn is_empty(&self) -> bool {
         self.slots == 0
     }
+
+    /// How many requests are in flight.
+    pub(super) fn len(&self) -> u32 {
+        self.slots.count_ones()
+    }
 }
 
 /// A thread that waits in a queue, as long as this lives.
