@@ -1,30 +1,23 @@
 //! The FUSE session: what is negotiated with the server, and the requests in flight.
 
 mod channel;
+mod credentials;
 mod forget;
 mod negotiate;
 mod read;
+mod write;
 
 pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
+pub use credentials::{Credentials, SecurityContext};
 pub use negotiate::Negotiated;
+pub(crate) use write::WriteTo;
 
 use self::forget::{Batch, ForgetQueue};
-use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, InitFlags, NodeId, Operation, Statx, Unique};
+use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, NodeId, Operation, Unique};
 use crate::{Errno, Error};
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zerocopy::IntoBytes;
-
-/// On whose behalf requests are sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Credentials {
-    /// The user.
-    pub uid: u32,
-    /// The user's group.
-    pub gid: u32,
-    /// The process; 0 if there are none.
-    pub pid: u32,
-}
 
 /// An open session with the server.
 ///
@@ -35,20 +28,11 @@ pub struct Credentials {
 pub(crate) struct Session {
     channel: Box<dyn Channel>,
     negotiated: Negotiated,
-    credentials: Credentials,
     next_unique: AtomicU64,
     forgets: ForgetQueue,
-    absent: AtomicU32,
+    /// The operations that the server said it lacks, by their opcodes.
+    absent: AtomicU64,
     ended: AtomicBool,
-}
-
-/// An operation that a server may lack: by what was negotiated, or because it said so once (ENOSYS).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Optional {
-    Open,
-    Opendir,
-    Readdirplus,
-    Statx,
 }
 
 impl Session {
@@ -58,84 +42,84 @@ impl Session {
     ///
     /// [`Error::Protocol`] if the server is older than FUSE 7.31 or breaks the protocol; [`Error::Refused`] if it
     /// refuses.
-    pub(crate) fn open(channel: Box<dyn Channel>, credentials: Credentials) -> Result<Self, Error> {
+    pub(crate) fn open(channel: Box<dyn Channel>) -> Result<Self, Error> {
         let negotiated = Negotiated::open(&*channel, Unique(FIRST_UNIQUE))?;
-        let session = Self {
+        Ok(Self {
             channel,
             negotiated,
-            credentials,
             next_unique: AtomicU64::new(FIRST_UNIQUE + UNIQUE_STEP),
             forgets: ForgetQueue::new(),
-            absent: AtomicU32::new(0),
+            absent: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-        };
-        // What was not negotiated is not asked for.
-        if !negotiated.flags.contains(InitFlags::DO_READDIRPLUS) {
-            session.note_absent(Optional::Readdirplus);
-        }
-        if negotiated.minor < Statx::SINCE_MINOR {
-            session.note_absent(Optional::Statx);
-        }
-        Ok(session)
+        })
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
         &self.negotiated
     }
 
-    /// Sends a request about `nodeid` and gives its reply.
+    /// Sends a request about `nodeid` on behalf of `who` and gives its reply.
     ///
     /// # Errors
     ///
     /// The server's refusal; [`Error::Device`] if the device failed; [`Error::Protocol`] if the reply breaks the
     /// protocol: the device is given up if it is the reply's form that does, and goes on if it is the meaning of a
     /// field.
-    pub(crate) fn call<O: Operation>(&self, nodeid: NodeId, operation: &O) -> Result<O::Reply, Error> {
-        self.call_with_data(nodeid, operation, &mut []).map(|(reply, _)| reply)
+    pub(crate) fn call<O: Operation>(
+        &self,
+        who: &Credentials,
+        nodeid: NodeId,
+        operation: &O,
+    ) -> Result<O::Reply, Error> {
+        self.call_with_payload(who, nodeid, operation, &[])
     }
 
-    /// Sends a request about `nodeid`; gives its reply, and how many bytes of data were put into `data`.
+    /// As [`Self::call`], with `payload` behind the request's names.
+    pub(crate) fn call_with_payload<O: Operation>(
+        &self,
+        who: &Credentials,
+        nodeid: NodeId,
+        operation: &O,
+        payload: &[u8],
+    ) -> Result<O::Reply, Error> {
+        let request = Request::new(self.header::<O>(who, nodeid), operation, payload, &mut []);
+        self.exchange_one::<O>(request.with_names(operation.names())).map(|(reply, _)| reply)
+    }
+
+    /// As [`Self::call`]; gives the reply, and how many bytes of data were put into `data`.
     pub(crate) fn call_with_data<O: Operation>(
         &self,
+        who: &Credentials,
         nodeid: NodeId,
         operation: &O,
         data: &mut [u8],
     ) -> Result<(O::Reply, usize), Error> {
-        let request = Request::new(self.header::<O>(nodeid), operation, &[], data).with_names(operation.names());
+        let request = Request::new(self.header::<O>(who, nodeid), operation, &[], data);
+        self.exchange_one::<O>(request.with_names(operation.names()))
+    }
+
+    fn exchange_one<O: Operation>(&self, request: Request<'_>) -> Result<(O::Reply, usize), Error> {
+        if self.lacks::<O>() {
+            return Err(Error::Refused(Errno::ENOSYS));
+        }
         let mut result = Err(Error::Device("the request was lost"));
         self.channel.exchange(&mut core::iter::once(request), &mut |_, reply| {
             result = reply.and_then(|reply| Ok((O::Reply::from_bytes(reply.body)?, reply.data_bytes)));
         });
+        if let Err(Error::Refused(Errno::ENOSYS)) = result
+            && O::OPTIONAL
+        {
+            self.absent.fetch_or(1 << O::OPCODE.0, Ordering::Relaxed);
+        }
         result
     }
 
-    /// As [`Self::call`], for an operation that the server may lack: `None` if it does.
-    pub(crate) fn call_optional<O: Operation>(
-        &self,
-        optional: Optional,
-        nodeid: NodeId,
-        operation: &O,
-    ) -> Result<Option<O::Reply>, Error> {
-        if self.lacks(optional) {
-            return Ok(None);
-        }
-        match self.call(nodeid, operation) {
-            Err(Error::Refused(Errno::ENOSYS)) => {
-                self.note_absent(optional);
-                Ok(None)
-            }
-            result => result.map(Some),
-        }
-    }
-
-    /// Whether the server said that it lacks an operation.
-    pub(crate) fn lacks(&self, optional: Optional) -> bool {
-        self.absent.load(Ordering::Relaxed) & (1 << optional as u32) != 0
-    }
-
-    /// Remembers that the server lacks an operation.
-    pub(crate) fn note_absent(&self, optional: Optional) {
-        self.absent.fetch_or(1 << optional as u32, Ordering::Relaxed);
+    /// Whether the server lacks an operation: by its version, or because it said so once (`ENOSYS`). Requests for it
+    /// are not sent any more; their result is that `ENOSYS`.
+    pub(crate) fn lacks<O: Operation>(&self) -> bool {
+        const { assert!(!O::OPTIONAL || O::OPCODE.0 < u64::BITS) };
+        self.negotiated.minor < O::SINCE_MINOR
+            || O::OPTIONAL && self.absent.load(Ordering::Relaxed) & (1 << O::OPCODE.0) != 0
     }
 
     /// Takes `nlookup` lookups of `nodeid` back, some time soon. Only lookups that a reply confirmed may be taken back,
@@ -160,12 +144,12 @@ impl Session {
         let sent = match batch.as_slice() {
             [one] => {
                 let forget = Forget { nlookup: one.nlookup };
-                let header = self.header::<Forget>(NodeId(one.nodeid));
+                let header = self.header::<Forget>(&Credentials::DRIVER, NodeId(one.nodeid));
                 self.channel.post(&Request::new(header, &forget, &[], &mut []))
             }
             many => {
                 let batch = BatchForget { count: many.len() as u32 };
-                let header = self.header::<BatchForget>(NodeId(0));
+                let header = self.header::<BatchForget>(&Credentials::DRIVER, NodeId(0));
                 self.channel.post(&Request::new(header, &batch, many.as_bytes(), &mut []))
             }
         };
@@ -189,16 +173,15 @@ impl Session {
         // Nothing is ordered between queues: a FORGET behind DESTROY would be about an inode that the server has
         // forgotten.
         let drained = self.channel.drain_posts();
-        let destroyed = drained.and_then(|()| self.call(NodeId(0), &Destroy));
+        let destroyed = drained.and_then(|()| self.call(&Credentials::DRIVER, NodeId(0), &Destroy));
         self.channel.shut_down();
         destroyed
     }
 
-    /// A header for an operation about `nodeid`, with a number of its own.
-    fn header<O: Operation>(&self, nodeid: NodeId) -> InHeader {
+    /// A header for an operation about `nodeid` on behalf of `who`, with a number of its own.
+    fn header<O: Operation>(&self, who: &Credentials, nodeid: NodeId) -> InHeader {
         let unique = Unique(self.next_unique.fetch_add(UNIQUE_STEP, Ordering::Relaxed));
-        let Credentials { uid, gid, pid } = self.credentials;
-        InHeader { uid, gid, pid, ..InHeader::new(O::OPCODE, nodeid, unique) }
+        InHeader { uid: who.uid, gid: who.gid, pid: who.pid, ..InHeader::new(O::OPCODE, nodeid, unique) }
     }
 }
 

@@ -11,21 +11,36 @@ pub struct Negotiated {
     pub minor: u32,
     /// What both sides can do.
     pub flags: InitFlags,
-    /// The most bytes of data of one READ or WRITE: what the server and the virtqueue allow, a multiple of 4 KiB.
+    /// The most bytes of data of one READ: what the server and the virtqueue allow, a multiple of 4 KiB.
     pub max_transfer_bytes: usize,
+    /// The most bytes of data of one WRITE: as much, or 4 KiB for a server without
+    /// [`BIG_WRITES`](InitFlags::BIG_WRITES).
+    pub max_write_bytes: usize,
     /// The unit of the server's timestamps, in nanoseconds.
     pub time_granularity_ns: u32,
 }
 
 /// What the driver can do.
 const SUPPORTED: InitFlags = InitFlags::ASYNC_READ
+    .union(InitFlags::POSIX_LOCKS)
+    .union(InitFlags::ATOMIC_O_TRUNC)
     .union(InitFlags::BIG_WRITES)
+    .union(InitFlags::DONT_MASK)
+    .union(InitFlags::FLOCK_LOCKS)
     .union(InitFlags::DO_READDIRPLUS)
+    .union(InitFlags::READDIRPLUS_AUTO)
     .union(InitFlags::NO_OPEN_SUPPORT)
     .union(InitFlags::PARALLEL_DIROPS)
+    .union(InitFlags::HANDLE_KILLPRIV)
+    .union(InitFlags::POSIX_ACL)
     .union(InitFlags::MAX_PAGES)
     .union(InitFlags::NO_OPENDIR_SUPPORT)
-    .union(InitFlags::INIT_EXT);
+    .union(InitFlags::SUBMOUNTS)
+    .union(InitFlags::HANDLE_KILLPRIV_V2)
+    .union(InitFlags::SETXATTR_EXT)
+    .union(InitFlags::INIT_EXT)
+    .union(InitFlags::SECURITY_CTX)
+    .union(InitFlags::CREATE_SUPP_GROUP);
 
 /// The unit of `max_pages`, in bytes, and the least that a request may carry.
 const PAGE_BYTES: usize = 4096;
@@ -33,6 +48,11 @@ const PAGE_BYTES: usize = 4096;
 const DEFAULT_MAX_PAGES: usize = 32;
 
 impl Negotiated {
+    /// Whether both sides can do this.
+    pub(crate) fn has(&self, flags: InitFlags) -> bool {
+        self.flags.contains(flags)
+    }
+
     /// Opens a session on `channel`: sends FUSE_INIT, before any other request, and takes the limits from its reply.
     ///
     /// # Errors
@@ -64,6 +84,8 @@ impl Negotiated {
             if flags.contains(InitFlags::MAX_PAGES) { reply.max_pages.max(1).into() } else { DEFAULT_MAX_PAGES };
         let max_write = (reply.max_write as usize).max(PAGE_BYTES);
         let max_transfer_bytes = max_write.min(max_pages * PAGE_BYTES).min(channel_bytes) / PAGE_BYTES * PAGE_BYTES;
-        Self { minor: reply.minor, flags, max_transfer_bytes, time_granularity_ns: reply.time_gran.max(1) }
+        let max_write_bytes = if flags.contains(InitFlags::BIG_WRITES) { max_transfer_bytes } else { PAGE_BYTES };
+        let time_granularity_ns = reply.time_gran.max(1);
+        Self { minor: reply.minor, flags, max_transfer_bytes, max_write_bytes, time_granularity_ns }
     }
 }

@@ -1,6 +1,6 @@
 //! Large reads: several READ requests in flight together.
 
-use super::{Request, Session};
+use super::{Credentials, Request, Session};
 use crate::wire::{FileHandle, NodeId, Read};
 use crate::{Errno, Error};
 use core::cell::Cell;
@@ -15,6 +15,7 @@ impl Session {
     /// Those of [`Self::call`]; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1.
     pub(crate) fn read(
         &self,
+        who: &Credentials,
         nodeid: NodeId,
         fh: FileHandle,
         flags: u32,
@@ -41,7 +42,7 @@ impl Session {
             at += chunk.len();
             let read = Read { fh, offset, size_bytes: chunk.len() as u32, flags };
             // Behind a short reply there is nothing to read.
-            (filled.get() == total).then(|| Request::new(self.header::<Read>(nodeid), &read, &[], chunk))
+            (filled.get() == total).then(|| Request::new(self.header::<Read>(who, nodeid), &read, &[], chunk))
         });
         self.channel.exchange(&mut requests, &mut |place, reply| {
             let start = place * unit;

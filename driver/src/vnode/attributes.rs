@@ -1,0 +1,163 @@
+//! What is known of an inode, and changing it.
+
+use super::Node;
+use super::node::unless_lacking;
+use crate::wire::{Access, AccessCheck, FileHandle, FileType, Getattr, InitFlags, SetAttr, SetTime, Setattr, Statx};
+use crate::{Attr, Errno, Error, Timestamp};
+
+/// Set-group-id.
+const SET_GID: u16 = 0o2000;
+/// Set-user-id.
+const SET_UID: u16 = 0o4000;
+/// Execution by the group; without it, set-group-id is no set-id bit.
+const GROUP_EXECUTE: u16 = 0o010;
+
+impl Node {
+    /// The attributes of the inode.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub fn getattr(&self) -> Result<Attr, Error> {
+        self.call(&Getattr { fh: None })
+    }
+
+    /// The attributes of the inode, and when it was made, if the server knows (FUSE_STATX, minor 39; virtiofsd lacks
+    /// it).
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub fn statx(&self) -> Result<(Attr, Option<Timestamp>), Error> {
+        match unless_lacking(self.call(&Statx { fh: None }))? {
+            Some(reply) => Ok(reply),
+            None => Ok((self.getattr()?, None)),
+        }
+    }
+
+    /// Changes attributes, and gives the new ones.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` or `EACCES` if the user may not, `EROFS`; `EISDIR` or `EINVAL` for the size of what is no regular file,
+    /// `EINVAL` for a size beyond the largest offset; the server's.
+    pub fn setattr(&self, changes: &SetAttr) -> Result<Attr, Error> {
+        self.setattr_of(None, changes)
+    }
+
+    /// As [`Self::setattr`], of an inode that may be open for writing.
+    pub(super) fn setattr_of(&self, fh: Option<FileHandle>, changes: &SetAttr) -> Result<Attr, Error> {
+        if *changes == SetAttr::default() {
+            return self.call(&Getattr { fh });
+        }
+        self.superblock().expect_writable()?;
+        if let Some(size) = changes.size_bytes {
+            match self.file_type() {
+                FileType::Regular if size <= i64::MAX as u64 => {}
+                FileType::Directory => return Err(Error::Invalid(Errno::EISDIR)),
+                _ => return Err(Error::Invalid(Errno::EINVAL)),
+            }
+        }
+        let mut changes = *changes;
+        if self.is_checked() {
+            let own = self.call(&Getattr { fh })?;
+            self.permit_changes(fh.is_some(), &own, &mut changes)?;
+            // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
+            if changes.size_bytes.is_some() && !self.kills_set_ids() {
+                let kept = without_set_ids(own.permissions);
+                if kept != own.permissions {
+                    changes.permissions.get_or_insert(kept);
+                }
+            }
+        }
+        let kill_suidgid = changes.size_bytes.is_some() && self.asks_to_kill_set_ids();
+        self.call(&Setattr { fh, changes, kill_suidgid })
+    }
+
+    /// Whether the user may make these changes of an inode with the attributes `own`; and what is left of them.
+    fn permit_changes(&self, is_open: bool, own: &Attr, changes: &mut SetAttr) -> Result<(), Error> {
+        let who = self.credentials();
+        let denied = Err(Error::Refused(Errno::EPERM));
+        if changes.uid.is_some_and(|uid| uid != own.uid || uid != who.uid) {
+            return denied;
+        }
+        if changes.gid.is_some_and(|gid| who.uid != own.uid || gid != own.gid && !who.is_member_of(gid)) {
+            return denied;
+        }
+        if let Some(permissions) = &mut changes.permissions {
+            self.expect_owner(own)?;
+            if !who.is_member_of(changes.gid.unwrap_or(own.gid)) {
+                *permissions &= !SET_GID;
+            }
+        }
+        if changes.size_bytes.is_some() && !is_open {
+            self.permit_knowing(own, Access::WRITE)?;
+        }
+        let times = [changes.accessed, changes.modified];
+        if times.iter().any(|time| matches!(time, Some(SetTime::At(_)))) || changes.changed.is_some() {
+            self.expect_owner(own)?;
+        } else if times.contains(&Some(SetTime::Now)) && who.uid != own.uid {
+            // Who may write may touch both times, but not one alone.
+            if times[0] != times[1] {
+                return denied;
+            }
+            self.permit_knowing(own, Access::WRITE)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the server takes set-id bits away by itself, or when it is told to.
+    pub(super) fn kills_set_ids(&self) -> bool {
+        self.has(InitFlags::HANDLE_KILLPRIV) || self.has(InitFlags::HANDLE_KILLPRIV_V2)
+    }
+
+    /// Whether a change of the content says that set-id bits are to be taken away.
+    pub(super) fn asks_to_kill_set_ids(&self) -> bool {
+        self.has(InitFlags::HANDLE_KILLPRIV_V2) && !self.credentials().is_privileged()
+    }
+
+    /// Takes set-id bits away before someone else than user 0 changes the content, if the server does not.
+    pub(super) fn kill_set_ids(&self, fh: Option<FileHandle>) -> Result<(), Error> {
+        if self.credentials().is_privileged() || self.kills_set_ids() {
+            return Ok(());
+        }
+        let own = self.call(&Getattr { fh })?;
+        let kept = without_set_ids(own.permissions);
+        if kept != own.permissions {
+            let changes = SetAttr { permissions: Some(kept), ..SetAttr::default() };
+            self.call(&Setattr { fh, changes, kill_suidgid: false })?;
+        }
+        Ok(())
+    }
+
+    /// Whether the user may access the inode in these ways; nothing wanted asks whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES` if not; `EROFS` for writing on a read-only mount; the server's.
+    pub fn access(&self, wanted: Access) -> Result<(), Error> {
+        let means_content = matches!(self.file_type(), FileType::Regular | FileType::Directory | FileType::Symlink);
+        if wanted.contains(Access::WRITE) && means_content {
+            self.superblock().expect_writable()?;
+        }
+        if self.superblock().permissions == super::Permissions::Server
+            && unless_lacking(self.call(&AccessCheck { wanted }))?.is_some()
+        {
+            return Ok(());
+        }
+        let own = self.getattr()?;
+        let allowed = if self.credentials().is_privileged() {
+            // A file that nobody may execute is no program, whoever asks.
+            !wanted.contains(Access::EXECUTE) || own.file_type != FileType::Regular || own.permissions & 0o111 != 0
+        } else {
+            self.allows(&own, wanted)?
+        };
+        if allowed { Ok(()) } else { Err(Error::Refused(Errno::EACCES)) }
+    }
+}
+
+/// What is left of permission bits after a change of the content by someone else than user 0.
+fn without_set_ids(permissions: u16) -> u16 {
+    let set_gid = if permissions & GROUP_EXECUTE != 0 { SET_GID } else { 0 };
+    permissions & !(SET_UID | set_gid)
+}

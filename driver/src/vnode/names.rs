@@ -1,0 +1,327 @@
+//! Making, moving and removing names.
+
+use super::node::unless_lacking;
+use super::{Node, OpenFile};
+use crate::wire::{
+    Access, Create, Entry, Extension, FileType, InitFlags, Link, Mkdir, Mknod, Name, OpenFlags, Rename, Rename2,
+    RenameFlags, Rmdir, Symlink, Tmpfile, Unlink,
+};
+use crate::{Attr, Errno, Error};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The longest target of a symbolic link, in bytes (Linux's `PATH_MAX` without the NUL).
+const TARGET_MAX_BYTES: usize = 4095;
+/// How often a file is looked for and made in turns, while others remove and make it.
+const CREATE_ATTEMPTS: usize = 16;
+
+/// The mode and the umask of a request that makes an inode.
+struct Mode {
+    permissions: u16,
+    umask: u16,
+}
+
+impl Node {
+    /// Opens the regular file `name` of this directory, and makes it if there is none. The permission bits are those of
+    /// a new file, before the umask.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` for what exists with [`OpenFlags::EXCLUSIVE`]; else as for [`Self::open`], [`Self::lookup`] and
+    /// [`Self::mkdir`].
+    pub fn create(
+        &self,
+        name: impl AsRef<[u8]>,
+        flags: OpenFlags,
+        permissions: u16,
+    ) -> Result<(OpenFile, Attr), Error> {
+        let name = Name::new(name.as_ref())?;
+        self.expect_directory()?;
+        let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
+        // What exists is the server's to open only if we would let it: then it must not meet CREATE.
+        let looks_first = !exclusive && (self.is_checked() || self.superblock().expect_writable().is_err());
+        for _ in 0..CREATE_ATTEMPTS {
+            if looks_first {
+                match self.lookup(name.bytes()) {
+                    Ok((node, attr)) => return node.open_found(flags, attr),
+                    Err(error) if error.errno() == Errno::ENOENT => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.permit_new(name)?;
+            let made = if looks_first { flags | OpenFlags::EXCLUSIVE } else { flags };
+            match self.create_unchecked(name, made, permissions) {
+                Err(error) if error.errno() == Errno::EEXIST && looks_first => {}
+                Err(Error::Refused(Errno::ENOSYS)) => match self.mknod(name.bytes(), FileType::Regular, permissions, 0)
+                {
+                    Ok((node, attr)) => return node.open_found(flags, attr),
+                    Err(error) if error.errno() == Errno::EEXIST && !exclusive => {
+                        let (node, attr) = self.lookup(name.bytes())?;
+                        return node.open_found(flags, attr);
+                    }
+                    Err(error) => return Err(error),
+                },
+                result => return result,
+            }
+        }
+        Err(Error::Refused(Errno::EBUSY))
+    }
+
+    fn open_found(&self, flags: OpenFlags, attr: Attr) -> Result<(OpenFile, Attr), Error> {
+        let file = self.open(flags)?;
+        let attr = if flags.contains(OpenFlags::TRUNCATE) { file.getattr()? } else { attr };
+        Ok((file, attr))
+    }
+
+    fn create_unchecked(
+        &self,
+        name: Name<'_>,
+        flags: OpenFlags,
+        permissions: u16,
+    ) -> Result<(OpenFile, Attr), Error> {
+        let Mode { permissions, umask } = self.mode(permissions);
+        let truncates = flags.contains(OpenFlags::TRUNCATE);
+        let atomic = !truncates || self.has(InitFlags::ATOMIC_O_TRUNC);
+        let sent = if atomic { flags } else { flags - OpenFlags::TRUNCATE } | OpenFlags::CREATE;
+        let kill_suidgid = truncates && self.asks_to_kill_set_ids();
+        let create = Create { name, flags: sent, permissions, umask, kill_suidgid };
+        let extension = self.extension()?;
+        let created = self.session().call_extended(self.credentials(), self.nodeid(), &create, &[], &extension)?;
+        let (file, attr) = OpenFile::created(self, &created, flags)?;
+        if !atomic && attr.size_bytes != 0 {
+            let attr = file.truncate()?;
+            return Ok((file, attr));
+        }
+        Ok((file, attr))
+    }
+
+    /// Makes a file without a name in this directory's file system (FUSE_TMPFILE, minor 37; virtiofsd lacks it).
+    /// [`Self::link`] gives it a name, unless [`OpenFlags::EXCLUSIVE`] forbids that.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if the server lacks it; `EINVAL` if the file is not opened for writing; `EACCES`, `EROFS`; the
+    /// server's.
+    pub fn tmpfile(&self, flags: OpenFlags, permissions: u16) -> Result<(OpenFile, Attr), Error> {
+        self.expect_directory()?;
+        if !flags.is_writing() {
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
+        self.superblock().expect_writable()?;
+        self.permit(Access::WRITE | Access::EXECUTE)?;
+        let Mode { permissions, umask } = self.mode(permissions);
+        let tmpfile = Tmpfile { flags: flags | OpenFlags::TMPFILE, permissions, umask };
+        let extension = self.extension()?;
+        let made = self.session().call_extended(self.credentials(), self.nodeid(), &tmpfile, &[], &extension);
+        let created = unless_lacking(made)?.ok_or(Error::Refused(Errno::EOPNOTSUPP))?;
+        OpenFile::created(self, &created, flags)
+    }
+
+    /// Makes a file, fifo, socket or device node in this directory; `rdev` is a device's number in Linux's 32-bit
+    /// encoding. The permission bits are those before the umask.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::mkdir`]; `EINVAL` for directories and symbolic links; `EPERM` for devices by others than user 0,
+    /// or if the server makes no such inodes.
+    pub fn mknod(
+        &self,
+        name: impl AsRef<[u8]>,
+        file_type: FileType,
+        permissions: u16,
+        rdev: u32,
+    ) -> Result<(Self, Attr), Error> {
+        let name = self.new_name(name.as_ref())?;
+        match file_type {
+            FileType::Directory | FileType::Symlink => return Err(Error::Invalid(Errno::EINVAL)),
+            FileType::CharDevice | FileType::BlockDevice if self.is_checked() => {
+                return Err(Error::Refused(Errno::EPERM));
+            }
+            _ => {}
+        }
+        let Mode { permissions, umask } = self.mode(permissions);
+        self.make(&Mknod { name, file_type, permissions, umask, rdev }, &[])
+    }
+
+    /// Makes a directory in this directory. The permission bits are those before the umask.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if there is such a name, `EACCES`, `EROFS`; [`Error::Invalid`] for impossible names; the server's.
+    pub fn mkdir(&self, name: impl AsRef<[u8]>, permissions: u16) -> Result<(Self, Attr), Error> {
+        let name = self.new_name(name.as_ref())?;
+        let Mode { permissions, umask } = self.mode(permissions);
+        self.make(&Mkdir { name, permissions, umask }, &[])
+    }
+
+    /// Makes a symbolic link in this directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::mkdir`]; `ENOENT` for an empty target, `EINVAL` for one with a NUL byte, `ENAMETOOLONG` for one
+    /// longer than 4,095 bytes; `EPERM` if the server makes no symbolic links.
+    pub fn symlink(&self, name: impl AsRef<[u8]>, target: &[u8]) -> Result<(Self, Attr), Error> {
+        let name = self.new_name(name.as_ref())?;
+        match target {
+            [] => return Err(Error::Invalid(Errno::ENOENT)),
+            target if target.contains(&0) => return Err(Error::Invalid(Errno::EINVAL)),
+            target if target.len() > TARGET_MAX_BYTES => return Err(Error::Invalid(Errno::ENAMETOOLONG)),
+            _ => {}
+        }
+        self.make(&Symlink { name }, target)
+    }
+
+    /// Gives this inode another name, in the directory `new_parent`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::mkdir`]; `EPERM` for a directory, or if the server makes no links; `EXDEV` for another file
+    /// system.
+    pub fn link(&self, new_parent: &Self, new_name: impl AsRef<[u8]>) -> Result<(Self, Attr), Error> {
+        let name = Name::new(new_name.as_ref())?;
+        new_parent.expect_directory()?;
+        new_parent.permit_new(name)?;
+        self.expect_same_device(new_parent)?;
+        if self.file_type() == FileType::Directory {
+            return Err(Error::Invalid(Errno::EPERM));
+        }
+        let entry = unless_lacking(new_parent.call(&Link { original: self.nodeid(), name }))?;
+        new_parent.child(&entry.ok_or(Error::Refused(Errno::EPERM))?)
+    }
+
+    /// Removes the name of something that is no directory.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `EISDIR`, `EACCES`, `EPERM` for what belongs to someone else in a sticky directory, `EROFS`; the
+    /// server's.
+    pub fn unlink(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        let name = Name::new(name.as_ref())?;
+        self.expect_directory()?;
+        self.permit_removal(name)?;
+        self.call(&Unlink { name })
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTEMPTY`, `ENOTDIR`; else as for [`Self::unlink`].
+    pub fn rmdir(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        let name = Name::new(name.as_ref())?;
+        self.expect_directory()?;
+        self.permit_removal(name)?;
+        self.call(&Rmdir { name })
+    }
+
+    /// Moves `name` of this directory to `new_name` of `new_parent`, in one step; what has that name goes away, unless
+    /// `flags` say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`; `EEXIST` for a name that exists with [`RenameFlags::NOREPLACE`]; `EINVAL` for a directory moved into
+    /// itself, for flags that exclude each other, and for flags that the server does not know; `EISDIR`, `ENOTDIR` or
+    /// `ENOTEMPTY` if the names are of different kinds; `EXDEV` for another file system; `EACCES`, `EPERM`, `EROFS`.
+    pub fn rename(
+        &self,
+        name: impl AsRef<[u8]>,
+        new_parent: &Self,
+        new_name: impl AsRef<[u8]>,
+        flags: RenameFlags,
+    ) -> Result<(), Error> {
+        let (name, new_name) = (Name::new(name.as_ref())?, Name::new(new_name.as_ref())?);
+        self.expect_directory()?;
+        new_parent.expect_directory()?;
+        let exchanges = flags.contains(RenameFlags::EXCHANGE);
+        let known = RenameFlags::all().contains(flags);
+        if !known || exchanges && flags.intersects(RenameFlags::NOREPLACE | RenameFlags::WHITEOUT) {
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
+        self.superblock().expect_writable()?;
+        self.expect_same_device(new_parent)?;
+        if self.is_checked() {
+            self.permit_rename(name, new_parent, new_name, exchanges)?;
+        }
+        if flags.is_empty() {
+            return self.call(&Rename { name, new_parent: new_parent.nodeid(), new_name });
+        }
+        let renamed = unless_lacking(self.call(&Rename2 { name, new_parent: new_parent.nodeid(), new_name, flags }));
+        renamed?.ok_or(Error::Refused(Errno::EINVAL))
+    }
+
+    fn permit_rename(
+        &self,
+        name: Name<'_>,
+        new_parent: &Self,
+        new_name: Name<'_>,
+        exchanges: bool,
+    ) -> Result<(), Error> {
+        let moves = self.nodeid() != new_parent.nodeid();
+        self.permit_removal(name)?;
+        match new_parent.permit_removal(new_name) {
+            Err(Error::Refused(Errno::ENOENT)) if !exchanges => new_parent.permit(Access::WRITE)?,
+            result => result?,
+        }
+        if moves {
+            self.permit_move(name)?;
+            if exchanges {
+                new_parent.permit_move(new_name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a name may be made in this directory.
+    fn new_name<'n>(&self, name: &'n [u8]) -> Result<Name<'n>, Error> {
+        let name = Name::new(name)?;
+        self.expect_directory()?;
+        self.permit_new(name)?;
+        Ok(name)
+    }
+
+    fn expect_same_device(&self, other: &Self) -> Result<(), Error> {
+        if Arc::ptr_eq(self.superblock(), other.superblock()) && self.device() == other.device() {
+            Ok(())
+        } else {
+            Err(Error::Invalid(Errno::EXDEV))
+        }
+    }
+
+    /// Sends a request that makes an inode in this directory, with what the credentials say of it.
+    fn make<O>(&self, operation: &O, payload: &[u8]) -> Result<(Self, Attr), Error>
+    where
+        O: crate::wire::Operation<Reply = Entry>,
+    {
+        let extension = self.extension()?;
+        let made = self.session().call_extended(self.credentials(), self.nodeid(), operation, payload, &extension);
+        // What a server that lacks it makes none of is an error of its own: EPERM.
+        let entry = unless_lacking(made)?.ok_or(Error::Refused(Errno::EPERM))?;
+        self.child(&entry)
+    }
+
+    /// The mode of a new inode: the umask is applied by the side that was agreed on.
+    fn mode(&self, permissions: u16) -> Mode {
+        let umask = self.credentials().umask & 0o777;
+        let permissions = permissions & 0o7777;
+        let masked = if self.has(InitFlags::DONT_MASK) { permissions } else { permissions & !umask };
+        Mode { permissions: masked, umask }
+    }
+
+    /// What a request that makes an inode in this directory tells besides: a security context, and that the user is in
+    /// the directory's group.
+    fn extension(&self) -> Result<Vec<u8>, Error> {
+        let who = self.credentials();
+        let mut extension = Extension::default();
+        if self.has(InitFlags::SECURITY_CTX) {
+            let context = who.security_context.as_ref();
+            extension.security_context(context.map(|context| (&context.name[..], &context.value[..])))?;
+        }
+        if self.has(InitFlags::CREATE_SUPP_GROUP) && !who.groups.is_empty() {
+            let group = self.getattr()?.gid;
+            if group != who.gid && who.groups.contains(&group) {
+                extension.supplementary_group(group)?;
+            }
+        }
+        Ok(extension.into_bytes())
+    }
+}
