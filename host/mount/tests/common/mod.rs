@@ -86,9 +86,10 @@ impl Mount {
 
     /// The process that serves: the youngest child of the program.
     pub(crate) fn daemon(&self) -> Pid {
-        let output = Command::new("pgrep").args(["-n", "-P"]).arg(self.program.id().to_string()).output().unwrap();
-        let pid = String::from_utf8(output.stdout).unwrap();
-        Pid::from_raw(pid.trim().parse().expect("the program has a child")).unwrap()
+        let pid = self.program.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let youngest = children.split_whitespace().last().expect("the program has a child");
+        Pid::from_raw(youngest.parse().unwrap()).unwrap()
     }
 
     /// How the program ends, which it must do in a moment.
