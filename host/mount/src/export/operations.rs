@@ -233,7 +233,7 @@ impl Filesystem for Export {
     fn readdir(&self, _: &Request, _: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let done = self.list(fh, offset, false, |entry| {
             let name = OsStr::from_bytes(&entry.name);
-            reply.add(INodeNo(entry.ino), entry.cookie, convert::file_type(entry.file_type), name)
+            reply.add(INodeNo(entry.ino), entry.cookie, convert::file_type(entry.file_type()), name)
         });
         answer!(self.faults, reply, done, () => reply.ok());
     }
@@ -243,7 +243,7 @@ impl Filesystem for Export {
             let attr = match &entry.node {
                 Some((node, attr)) => self.remember(node.clone(), attr),
                 // `.` and `..`, which the kernel does not count.
-                None => convert::bare(INodeNo(entry.ino), entry.file_type),
+                None => convert::bare(INodeNo(entry.ino), entry.file_type()),
             };
             let name = OsStr::from_bytes(&entry.name);
             let is_full = reply.add(attr.ino, entry.cookie, name, &self.believed, &attr, GENERATION);
