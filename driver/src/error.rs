@@ -68,6 +68,8 @@ errnos! {
     ENOENT = 2, "no such file or directory";
     EINTR = 4, "interrupted";
     EIO = 5, "input/output error";
+    ENXIO = 6, "no such device or address";
+    E2BIG = 7, "too much at once";
     EBADF = 9, "bad file handle";
     EAGAIN = 11, "try again";
     ENOMEM = 12, "out of memory";
@@ -89,7 +91,9 @@ errnos! {
     EROFS = 30, "read-only file system";
     EMLINK = 31, "too many links";
     ERANGE = 34, "result out of range";
+    EDEADLK = 35, "would wait for ever";
     ENAMETOOLONG = 36, "file name too long";
+    ENOLCK = 37, "no locks left";
     ENOSYS = 38, "operation not implemented";
     ENOTEMPTY = 39, "directory not empty";
     ELOOP = 40, "too many levels of symbolic links";

@@ -1,17 +1,23 @@
 //! What is known of a file without reading it.
 
 use crate::Timestamp;
-use crate::wire::{Attr, FileType};
+use crate::wire::{Attr, FileType, NodeId};
 
 /// Metadata of a file, as `std::fs::Metadata` has it. All that FUSE tells is in [`Metadata::attr`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metadata {
     attr: Attr,
+    device: NodeId,
 }
 
 impl Metadata {
-    pub(super) fn new(attr: Attr) -> Self {
-        Self { attr }
+    pub(super) fn new(attr: Attr, device: NodeId) -> Self {
+        Self { attr, device }
+    }
+
+    /// Which of the mount's file systems the file is in: see [`Node::device`](crate::vnode::Node::device).
+    pub fn device(&self) -> NodeId {
+        self.device
     }
 
     /// The attributes as the server gave them.

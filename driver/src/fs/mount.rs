@@ -1,11 +1,10 @@
 //! The mounted file system.
 
 use super::path::{Found, LastLink, resolve};
-use super::{File, Metadata, ReadDir};
+use super::{File, ReadDir};
 use crate::session::{Credentials, Negotiated, Session};
 use crate::virtio::{Device, DeviceOptions, Transport};
-use crate::vnode::Node;
-use crate::wire::StatFs;
+use crate::vnode::{Node, OpenFlags, Permissions, Superblock};
 use crate::{Errno, Error, Hal, Platform};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -13,10 +12,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// How a directory is mounted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MountOptions {
-    /// On whose behalf requests are sent. The server checks permissions for few of them.
+    /// On whose behalf requests are sent, unless [`VirtioFs::with_credentials`] says otherwise; by default user 0.
     pub credentials: Credentials,
+    /// Who checks whether that user may do something.
+    pub permissions: Permissions,
+    /// Nothing may be changed: `EROFS`.
+    pub read_only: bool,
     /// How the device is operated.
     pub device: DeviceOptions,
 }
@@ -56,8 +59,8 @@ impl VirtioFs {
         channel: Box<dyn crate::session::Channel>,
         options: &MountOptions,
     ) -> Result<Self, Error> {
-        let session = Session::open(channel, options.credentials)?;
-        Ok(Self { root: Node::root(Arc::new(session)) })
+        let superblock = Superblock::new(Session::open(channel)?, options.permissions, options.read_only);
+        Ok(Self { root: Node::root(Arc::new(superblock), options.credentials.clone()) })
     }
 
     /// Ends the session: the server is told to forget every inode, and the device is reset.
@@ -67,10 +70,10 @@ impl VirtioFs {
     /// `EBUSY` if clones of this mount, nodes or open files still live; then the session ends when the last of them is
     /// dropped. Else the error of the session's end, which has ended all the same.
     pub fn unmount(self) -> Result<(), Error> {
-        let session = self.root.session().clone();
+        let superblock = self.root.superblock().clone();
         drop(self);
-        // Of several last users, one gets the session.
-        Arc::into_inner(session).ok_or(Error::Invalid(Errno::EBUSY))?.end()
+        // Of several last users, one gets the superblock.
+        Arc::into_inner(superblock).ok_or(Error::Invalid(Errno::EBUSY))?.session.end()
     }
 
     /// What was negotiated with the server.
@@ -81,6 +84,11 @@ impl VirtioFs {
     /// The root directory's inode: the way into the inode-level API.
     pub fn root(&self) -> &Node {
         &self.root
+    }
+
+    /// The same mount on behalf of someone else.
+    pub fn with_credentials(&self, credentials: Credentials) -> Self {
+        Self { root: self.root.with_credentials(&Arc::new(credentials)) }
     }
 
     /// Sends what waits for company: FORGETs, today. A kernel may call this from its idle loop.
@@ -103,7 +111,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `EISDIR` or `EOPNOTSUPP` if it is no regular file.
     pub fn open(&self, path: impl AsRef<[u8]>) -> Result<File, Error> {
-        Ok(File::new(self.node(path)?.open()?))
+        Ok(File::new(self.node(path)?.open(OpenFlags::READ_ONLY)?))
     }
 
     /// Reads a whole file.
@@ -114,7 +122,7 @@ impl VirtioFs {
     pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
         let found = self.follow(path.as_ref())?;
         let size_bytes = found.attr()?.size_bytes;
-        File::new(found.node.open()?).read_all(size_bytes)
+        File::new(found.node.open(OpenFlags::READ_ONLY)?).read_all(size_bytes)
     }
 
     /// Reads a whole file that contains UTF-8.
@@ -135,24 +143,6 @@ impl VirtioFs {
         Ok(self.node(path)?.opendir()?.into())
     }
 
-    /// The metadata of what `path` leads to.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::node`].
-    pub fn metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        self.follow(path.as_ref())?.attr().map(Metadata::new)
-    }
-
-    /// As [`Self::metadata`], but of a symbolic link that `path` ends in, not of its target.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::node`].
-    pub fn symlink_metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        resolve(&self.root, path.as_ref(), LastLink::Stop)?.attr().map(Metadata::new)
-    }
-
     /// The target of a symbolic link.
     ///
     /// # Errors
@@ -162,29 +152,7 @@ impl VirtioFs {
         resolve(&self.root, path.as_ref(), LastLink::Stop)?.node.readlink()
     }
 
-    /// Whether `path` leads to anything.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::node`], but for those that say no: `ENOENT` and `ENOTDIR`.
-    pub fn exists(&self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
-        match self.follow(path.as_ref()).map_err(|error| (error.errno(), error)) {
-            Ok(_) => Ok(true),
-            Err((Errno::ENOENT | Errno::ENOTDIR, _)) => Ok(false),
-            Err((_, error)) => Err(error),
-        }
-    }
-
-    /// How full the file system is that holds the root.
-    ///
-    /// # Errors
-    ///
-    /// The server's.
-    pub fn statfs(&self) -> Result<StatFs, Error> {
-        self.root.statfs()
-    }
-
-    fn follow(&self, path: &[u8]) -> Result<Found, Error> {
+    pub(super) fn follow(&self, path: &[u8]) -> Result<Found, Error> {
         resolve(&self.root, path, LastLink::Follow)
     }
 }

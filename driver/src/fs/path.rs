@@ -6,7 +6,7 @@ use crate::{Errno, Error};
 use alloc::vec::Vec;
 
 /// The most symbolic links that are followed on the way to one file (Linux's `MAXSYMLINKS`).
-const LINKS_MAX: usize = 40;
+pub(super) const LINKS_MAX: usize = 40;
 
 /// The most directories between the root and a file: as many as Linux's `PATH_MAX` has room for.
 const DEPTH_MAX: usize = 2048;
@@ -31,6 +31,81 @@ impl Found {
     /// The attributes, asked for if need be.
     pub(super) fn attr(&self) -> Result<Attr, Error> {
         self.attr.map_or_else(|| self.node.getattr(), Ok)
+    }
+}
+
+/// The place of a name: what is to be made, moved or removed.
+pub(super) struct Place<'p> {
+    pub(super) parent: Node,
+    /// The path to `parent`; empty for the root.
+    pub(super) parent_path: &'p [u8],
+    pub(super) name: Option<&'p [u8]>,
+    /// What a path without a name ends in.
+    pub(super) end: End,
+    /// The path ends in a slash: only a directory may have the name.
+    pub(super) wants_directory: bool,
+}
+
+/// What a path ends in that ends in no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Name,
+    Root,
+    Dot,
+    DotDot,
+}
+
+impl<'p> Place<'p> {
+    /// Follows `path` from `root` up to its last name, which need not exist.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`resolve`].
+    pub(super) fn of(root: &Node, path: &'p [u8]) -> Result<Self, Error> {
+        if path.is_empty() {
+            return Err(Error::Invalid(Errno::ENOENT));
+        }
+        let slashes = path.iter().rev().take_while(|&&byte| byte == b'/').count();
+        let trimmed = &path[..path.len() - slashes];
+        let start = trimmed.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let (parent_path, last) = trimmed.split_at(start);
+        let end = match last {
+            b"" => End::Root,
+            b"." => End::Dot,
+            b".." => End::DotDot,
+            _ => End::Name,
+        };
+        let parent = match parent_path {
+            b"" => root.clone(),
+            _ => resolve(root, parent_path, LastLink::Follow)?.node,
+        };
+        parent.expect_directory()?;
+        let name = (end == End::Name).then_some(last);
+        Ok(Self { parent, parent_path, name, end, wants_directory: slashes > 0 })
+    }
+
+    /// The name of something to make.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if the path ends in no name, and so in what exists.
+    pub(super) fn new_name(&self) -> Result<&'p [u8], Error> {
+        self.name.ok_or(Error::Invalid(Errno::EEXIST))
+    }
+
+    /// As [`Self::new_name`], of something to make that is no directory.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if the path asks for a directory, which is not there.
+    pub(super) fn new_file_name(&self) -> Result<&'p [u8], Error> {
+        let name = self.new_name()?;
+        if self.wants_directory {
+            // If it is there, that is the reason.
+            self.parent.lookup(name)?;
+            return Err(Error::Invalid(Errno::EEXIST));
+        }
+        Ok(name)
     }
 }
 
@@ -63,7 +138,10 @@ pub(super) fn resolve(root: &Node, path: &[u8], last: LastLink) -> Result<Found,
             }
             _ => {}
         }
-        let (node, attr) = way.last().map_or(root, |(node, _)| node).lookup(name)?;
+        let (node, attr) = match way.last() {
+            Some((directory, known)) => directory.lookup_knowing(known, name)?,
+            None => root.lookup(name)?,
+        };
         let is_last = rest.is_empty();
         match node.file_type() {
             FileType::Directory => {

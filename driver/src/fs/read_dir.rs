@@ -4,7 +4,9 @@ use super::Metadata;
 use crate::Error;
 use crate::vnode::{Dir, Node};
 use crate::wire::{Attr, FileType};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// The entries of a directory without `.` and `..`, in the server's order. Ends after the first error.
 #[derive(Debug)]
@@ -19,7 +21,8 @@ pub struct DirEntry {
     name: Vec<u8>,
     parent: Node,
     file_type: Option<FileType>,
-    found: Option<(Node, Attr)>,
+    /// The inode as it came with the listing, and where to note that it was asked for.
+    found: Option<((Node, Attr), Arc<AtomicBool>)>,
 }
 
 impl From<Dir> for ReadDir {
@@ -34,7 +37,7 @@ impl ReadDir {
         let parent = self.dir.node().clone();
         // A directory has one of each.
         let mut specials = 0;
-        while let Some(entry) = self.dir.next_entry()? {
+        while let Some(mut entry) = self.dir.next_entry()? {
             if entry.name == b"." || entry.name == b".." {
                 specials += 1;
                 if specials > 2 {
@@ -44,7 +47,8 @@ impl ReadDir {
                 let mut name = Vec::new();
                 name.try_reserve_exact(entry.name.len()).map_err(|_| Error::NoMemory)?;
                 name.extend_from_slice(entry.name);
-                return Ok(Some(DirEntry { name, parent, file_type: entry.file_type, found: entry.node }));
+                let file_type = entry.file_type;
+                return Ok(Some(DirEntry { name, parent, file_type, found: entry.take_node_unnoticed() }));
             }
         }
         Ok(None)
@@ -88,7 +92,8 @@ impl DirEntry {
     ///
     /// The server's; `ENOENT` if the entry is gone meanwhile.
     pub fn metadata(&self) -> Result<Metadata, Error> {
-        Ok(Metadata::new(self.find()?.1))
+        let (node, attr) = self.find()?;
+        Ok(Metadata::new(attr, node.device()))
     }
 
     /// The inode.
@@ -102,7 +107,10 @@ impl DirEntry {
 
     fn find(&self) -> Result<(Node, Attr), Error> {
         match &self.found {
-            Some(found) => Ok(found.clone()),
+            Some((found, noted)) => {
+                noted.store(true, Ordering::Relaxed);
+                Ok(found.clone())
+            }
             None => self.parent.lookup(&self.name),
         }
     }

@@ -5,8 +5,8 @@ use crate::wire::{FromBody, InHeader, Operation, OutHeader, Unique};
 use core::iter;
 use zerocopy::IntoBytes;
 
-/// The most bytes of an operation's fixed arguments.
-const ARGS_MAX_BYTES: usize = 64;
+/// The most bytes of an operation's fixed arguments; the most are those of SETATTR.
+const ARGS_MAX_BYTES: usize = 88;
 
 /// One request with the room for its reply.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(crate) struct Request<'a> {
     /// The length of the reply's fixed body.
     body_bytes: usize,
     reply_may_be_empty: bool,
+    waits_for_others: bool,
     /// Room for the data of the reply, which follows the fixed body.
     data: &'a mut [u8],
 }
@@ -39,6 +40,8 @@ pub(crate) struct Reply<'r> {
 pub(crate) struct Limits {
     /// The most bytes of data of one request, however its pages lie in memory.
     pub(crate) max_data_bytes: usize,
+    /// How many requests one CPU may have in flight.
+    pub(crate) requests_in_flight: usize,
 }
 
 /// The way to the server. [`virtio::Device`](crate::virtio) is the real one.
@@ -105,8 +108,19 @@ impl<'a> Request<'a> {
             payload,
             body_bytes: O::Reply::BYTES,
             reply_may_be_empty: O::REPLY_MAY_BE_EMPTY,
+            waits_for_others: O::WAITS_FOR_OTHERS,
             data,
         }
+    }
+
+    /// The request, whose payload ends in so many bytes of [extensions](crate::wire::extension).
+    ///
+    /// # Errors
+    ///
+    /// `E2BIG` if there are more than the header can say.
+    pub(crate) fn with_extensions(mut self, bytes: usize) -> Result<Self, Error> {
+        self.header = self.header.with_extensions(bytes)?;
+        Ok(self)
     }
 
     /// The request with the operation's names.
@@ -133,6 +147,11 @@ impl<'a> Request<'a> {
 
     pub(crate) fn unique(&self) -> Unique {
         Unique(self.header.unique)
+    }
+
+    /// Whether the reply may take as long as others please.
+    pub(crate) fn waits_for_others(&self) -> bool {
+        self.waits_for_others
     }
 
     /// The length of the reply's header and fixed body.

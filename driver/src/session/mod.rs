@@ -16,7 +16,7 @@ use self::forget::{Batch, ForgetQueue};
 use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, NodeId, Operation, Unique};
 use crate::{Errno, Error};
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use zerocopy::IntoBytes;
 
 /// An open session with the server.
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     forgets: ForgetQueue,
     /// The operations that the server said it lacks, by their opcodes.
     absent: AtomicU64,
+    /// How many calls wait for other users of a file.
+    waiters: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -50,6 +52,7 @@ impl Session {
             next_unique: AtomicU64::new(FIRST_UNIQUE + UNIQUE_STEP),
             forgets: ForgetQueue::new(),
             absent: AtomicU64::new(0),
+            waiters: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         })
     }
@@ -82,8 +85,22 @@ impl Session {
         operation: &O,
         payload: &[u8],
     ) -> Result<O::Reply, Error> {
+        self.call_extended(who, nodeid, operation, payload, 0)
+    }
+
+    /// As [`Self::call_with_payload`], with a payload that ends in so many bytes of
+    /// [extensions](crate::wire::extension).
+    pub(crate) fn call_extended<O: Operation>(
+        &self,
+        who: &Credentials,
+        nodeid: NodeId,
+        operation: &O,
+        payload: &[u8],
+        extension_bytes: usize,
+    ) -> Result<O::Reply, Error> {
         let request = Request::new(self.header::<O>(who, nodeid), operation, payload, &mut []);
-        self.exchange_one::<O>(request.with_names(operation.names())).map(|(reply, _)| reply)
+        let request = request.with_names(operation.names()).with_extensions(extension_bytes)?;
+        self.exchange_one::<O>(request).map(|(reply, _)| reply)
     }
 
     /// As [`Self::call`]; gives the reply, and how many bytes of data were put into `data`.
@@ -120,6 +137,14 @@ impl Session {
         const { assert!(!O::OPTIONAL || O::OPCODE.0 < u64::BITS) };
         self.negotiated.minor < O::SINCE_MINOR
             || O::OPTIONAL && self.absent.load(Ordering::Relaxed) & (1 << O::OPCODE.0) != 0
+    }
+
+    /// To be held during a call that waits for other users of a file. `None` if so many wait that there may be no room
+    /// for the requests of those that they wait for.
+    pub(crate) fn wait_for_others(&self) -> Option<Waiter<'_>> {
+        let waiter = Waiter { session: self };
+        let before = self.waiters.fetch_add(1, Ordering::Relaxed);
+        (before < self.channel.limits().requests_in_flight / 2).then_some(waiter)
     }
 
     /// Takes `nlookup` lookups of `nodeid` back, some time soon. Only lookups that a reply confirmed may be taken back,
@@ -182,6 +207,17 @@ impl Session {
     fn header<O: Operation>(&self, who: &Credentials, nodeid: NodeId) -> InHeader {
         let unique = Unique(self.next_unique.fetch_add(UNIQUE_STEP, Ordering::Relaxed));
         InHeader { uid: who.uid, gid: who.gid, pid: who.pid, ..InHeader::new(O::OPCODE, nodeid, unique) }
+    }
+}
+
+/// A call that waits for other users of a file.
+pub(crate) struct Waiter<'s> {
+    session: &'s Session,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.session.waiters.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

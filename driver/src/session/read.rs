@@ -1,7 +1,7 @@
 //! Large reads: several READ requests in flight together.
 
 use super::{Credentials, Request, Session};
-use crate::wire::{FileHandle, NodeId, Read};
+use crate::wire::{FileHandle, NodeId, OpenFlags, Read};
 use crate::{Errno, Error};
 use core::cell::Cell;
 
@@ -18,7 +18,7 @@ impl Session {
         who: &Credentials,
         nodeid: NodeId,
         fh: FileHandle,
-        flags: u32,
+        flags: OpenFlags,
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {

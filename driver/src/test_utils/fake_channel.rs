@@ -175,7 +175,7 @@ impl From<FakeServer> for FakeChannel {
 
 impl Channel for FakeChannel {
     fn limits(&self) -> Limits {
-        Limits { max_data_bytes: self.state.lock().max_data_bytes }
+        Limits { max_data_bytes: self.state.lock().max_data_bytes, requests_in_flight: 32 }
     }
 
     fn exchange<'a>(

@@ -265,7 +265,8 @@ impl<H: Hal> Drop for InFlight<'_, H> {
 impl<H: Hal> Channel for Device<H> {
     fn limits(&self) -> Limits {
         let max_data_bytes = self.requests.iter().map(Queue::max_data_bytes).min().unwrap_or(0);
-        Limits { max_data_bytes }
+        let requests_in_flight = self.requests.iter().map(Queue::slots).min().unwrap_or(0);
+        Limits { max_data_bytes, requests_in_flight }
     }
 
     fn exchange<'a>(

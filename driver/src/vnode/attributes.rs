@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::node::unless_lacking;
-use crate::wire::{Access, AccessCheck, FileHandle, FileType, Getattr, InitFlags, SetAttr, SetTime, Setattr, Statx};
+use crate::wire::{Access, CheckAccess, FileHandle, FileType, Getattr, InitFlags, SetAttr, SetTime, Setattr, Statx};
 use crate::{Attr, Errno, Error, Timestamp};
 
 /// Set-group-id.
@@ -42,11 +42,11 @@ impl Node {
     /// `EPERM` or `EACCES` if the user may not, `EROFS`; `EISDIR` or `EINVAL` for the size of what is no regular file,
     /// `EINVAL` for a size beyond the largest offset; the server's.
     pub fn setattr(&self, changes: &SetAttr) -> Result<Attr, Error> {
-        self.setattr_of(None, changes)
+        self.setattr_of(None, changes, false)
     }
 
     /// As [`Self::setattr`], of an inode that may be open for writing.
-    pub(super) fn setattr_of(&self, fh: Option<FileHandle>, changes: &SetAttr) -> Result<Attr, Error> {
+    pub(super) fn setattr_of(&self, fh: Option<FileHandle>, changes: &SetAttr, is_open: bool) -> Result<Attr, Error> {
         if *changes == SetAttr::default() {
             return self.call(&Getattr { fh });
         }
@@ -61,7 +61,7 @@ impl Node {
         let mut changes = *changes;
         if self.is_checked() {
             let own = self.call(&Getattr { fh })?;
-            self.permit_changes(fh.is_some(), &own, &mut changes)?;
+            self.permit_changes(is_open, &own, &mut changes)?;
             // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
             if changes.size_bytes.is_some() && !self.kills_set_ids() {
                 let kept = without_set_ids(own.permissions);
@@ -71,7 +71,7 @@ impl Node {
             }
         }
         let kill_suidgid = changes.size_bytes.is_some() && self.asks_to_kill_set_ids();
-        self.call(&Setattr { fh, changes, kill_suidgid })
+        self.call(&Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid })
     }
 
     /// Whether the user may make these changes of an inode with the attributes `own`; and what is left of them.
@@ -125,7 +125,8 @@ impl Node {
         let kept = without_set_ids(own.permissions);
         if kept != own.permissions {
             let changes = SetAttr { permissions: Some(kept), ..SetAttr::default() };
-            self.call(&Setattr { fh, changes, kill_suidgid: false })?;
+            let file_type = self.file_type();
+            self.call(&Setattr { fh, file_type, changes, lock_owner: None, kill_suidgid: false })?;
         }
         Ok(())
     }
@@ -141,7 +142,7 @@ impl Node {
             self.superblock().expect_writable()?;
         }
         if self.superblock().permissions == super::Permissions::Server
-            && unless_lacking(self.call(&AccessCheck { wanted }))?.is_some()
+            && unless_lacking(self.call(&CheckAccess { access: wanted }))?.is_some()
         {
             return Ok(());
         }

@@ -1,14 +1,21 @@
 //! Open directories, and the cursors over their entries.
 
-use super::Node;
-use super::node::zeroed;
-use crate::session::Optional;
-use crate::wire::{Attr, DirentReader, FileHandle, FileType, Opendir, Readdir, Readdirplus, Releasedir};
-use crate::{Errno, Error};
+use super::node::{unless_lacking, zeroed};
+use super::{Node, Sync};
+use crate::Error;
+use crate::wire::{
+    Attr, DirentReader, Entry, FileHandle, FileType, Fsyncdir, InitFlags, OpenFlags, Opendir, Readdir, Readdirplus,
+    Releasedir,
+};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 
-/// An open directory, and a position in it. Closed when dropped.
+/// An open directory, and a position in it. Closed when dropped; [`Self::close`] tells of errors, too.
+///
+/// The server sends inodes and attributes along (FUSE_READDIRPLUS) if it can; a server that leaves the choice to the
+/// driver is asked for them at first, and then for as long as somebody takes them.
 ///
 /// # Locking
 ///
@@ -24,10 +31,11 @@ pub struct Dir {
     /// Behind which entry the next one is.
     cookie: u64,
     at_end: bool,
+    /// Somebody took an inode that came along with the last reply that brought some.
+    taken: Arc<AtomicBool>,
 }
 
 /// One entry of a directory, borrowed from its [`Dir`].
-#[derive(Debug)]
 pub struct DirEntry<'d> {
     /// The name: any bytes but `/` and NUL, at most 255. `.` and `..` are entries, too.
     pub name: &'d [u8],
@@ -37,23 +45,61 @@ pub struct DirEntry<'d> {
     pub file_type: Option<FileType>,
     /// Where a listing goes on behind this entry: for [`Dir::seek`].
     pub cookie: u64,
-    /// The inode and its attributes, if the server sent them along (FUSE_READDIRPLUS); never for `.` and `..`.
-    pub node: Option<(Node, Attr)>,
+    /// What the server sent along, until it is taken.
+    entry: Option<Entry>,
+    parent: &'d Node,
+    taken: &'d Arc<AtomicBool>,
 }
 
-/// `O_RDONLY | O_DIRECTORY`.
-const READ_DIRECTORY: u32 = 0o200_000;
+impl DirEntry<'_> {
+    /// The inode and its attributes, if the server sent them along and nobody took them yet; never for `.` and `..`.
+    pub fn take_node(&mut self) -> Option<(Node, Attr)> {
+        let (node, taken) = self.take_node_unnoticed()?;
+        taken.store(true, Ordering::Relaxed);
+        Some(node)
+    }
+
+    /// As [`Self::take_node`], but only when the flag is set, the node counts as taken.
+    pub(crate) fn take_node_unnoticed(&mut self) -> Option<((Node, Attr), Arc<AtomicBool>)> {
+        let node = self.parent.child(&self.entry.take()?).ok()?;
+        Some((node, self.taken.clone()))
+    }
+}
+
+impl Drop for DirEntry<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry {
+            self.parent.session().forget(entry.nodeid, 1);
+        }
+    }
+}
+
+impl fmt::Debug for DirEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.escape_ascii();
+        f.debug_struct("DirEntry").field("name", &format_args!("{name}")).field("ino", &self.ino).finish()
+    }
+}
+
 /// The room for the first reply, in bytes: some 400 entries with attributes. It grows with the directory, up to the
 /// largest transfer.
 const FIRST_REPLY_ROOM_BYTES: usize = 64 << 10;
 
 impl Dir {
     pub(super) fn open(node: Node) -> Result<Self, Error> {
-        let session = node.session();
-        let opened = session.call_optional(Optional::Opendir, node.nodeid(), &Opendir { flags: READ_DIRECTORY })?;
+        let opened = unless_lacking(node.call(&Opendir { flags: OpenFlags::DIRECTORY }))?;
         let fh = opened.map(|opened| opened.fh);
         let reader = DirentReader { plus: false, position: 0 };
-        Ok(Self { node, fh, reply: Vec::new(), reply_bytes: 0, reader, cookie: 0, at_end: false })
+        Ok(Self {
+            node,
+            fh,
+            reply: Vec::new(),
+            reply_bytes: 0,
+            reader,
+            cookie: 0,
+            at_end: false,
+            taken: Arc::default(),
+        })
     }
 
     /// The directory that is open.
@@ -78,10 +124,18 @@ impl Dir {
         match next {
             Ok(dirent) => {
                 self.cookie = dirent.cookie;
-                let node = dirent.entry.map(|entry| Node::from_entry(session, &entry)).transpose()?;
+                let attr = dirent.entry.map(|entry| entry.attr.inspect_err(|_| session.forget(entry.nodeid, 1)));
                 // The attributes are newer than the directory's own word.
-                let file_type = node.as_ref().map(|(_, attr)| attr.file_type).or(dirent.file_type);
-                Ok(Some(DirEntry { name: dirent.name, ino: dirent.ino, file_type, cookie: dirent.cookie, node }))
+                let file_type = attr.transpose()?.map(|attr| attr.file_type).or(dirent.file_type);
+                Ok(Some(DirEntry {
+                    name: dirent.name,
+                    ino: dirent.ino,
+                    file_type,
+                    cookie: dirent.cookie,
+                    entry: dirent.entry,
+                    parent: &self.node,
+                    taken: &self.taken,
+                }))
             }
             Err(bad) => {
                 bad.counted.inspect(|&nodeid| session.forget(nodeid, 1));
@@ -106,28 +160,63 @@ impl Dir {
         self.at_end = false;
     }
 
+    /// Gives the memory for replies back until the next entry is asked for.
+    pub(crate) fn shrink(&mut self) {
+        self.forget_unread();
+        self.reply = Vec::new();
+    }
+
     /// Asks the server for entries behind `cookie`.
     fn fill(&mut self) -> Result<(), Error> {
         self.make_room()?;
-        let session = self.node.session();
-        let (nodeid, cookie) = (self.node.nodeid(), self.cookie);
-        let fh = self.fh.unwrap_or(FileHandle(0));
-        let size_bytes = self.reply.len() as u32;
-        if !session.lacks(Optional::Readdirplus) {
+        let node = &self.node;
+        let (session, who, nodeid) = (node.session(), node.credentials(), node.nodeid());
+        let (fh, cookie, size_bytes) = (self.fh(), self.cookie, self.reply.len() as u32);
+        let wanted = cookie == 0 || !node.has(InitFlags::READDIRPLUS_AUTO) || self.taken.load(Ordering::Relaxed);
+        if wanted && node.has(InitFlags::DO_READDIRPLUS) {
             let readdirplus = Readdirplus { fh, cookie, size_bytes };
-            match session.call_with_data(nodeid, &readdirplus, &mut self.reply) {
-                Ok(((), bytes)) => {
-                    self.start_reading(true, bytes);
-                    return Ok(());
-                }
-                Err(Error::Refused(Errno::ENOSYS)) => session.note_absent(Optional::Readdirplus),
-                Err(error) => return Err(error),
+            let reply = session.call_with_data(who, nodeid, &readdirplus, &mut self.reply);
+            if let Some(((), bytes)) = unless_lacking(reply)? {
+                self.taken.store(false, Ordering::Relaxed);
+                self.start_reading(true, bytes);
+                return Ok(());
             }
         }
         let readdir = Readdir { fh, cookie, size_bytes };
-        let ((), bytes) = session.call_with_data(nodeid, &readdir, &mut self.reply)?;
+        let ((), bytes) = session.call_with_data(who, nodeid, &readdir, &mut self.reply)?;
         self.start_reading(false, bytes);
         Ok(())
+    }
+
+    fn fh(&self) -> FileHandle {
+        self.fh.unwrap_or(FileHandle(0))
+    }
+
+    /// Waits until the names in this directory are durable.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub fn fsync(&self, sync: Sync) -> Result<(), Error> {
+        let fsyncdir = Fsyncdir { fh: self.fh(), data_only: sync == Sync::Data };
+        unless_lacking(self.node.call(&fsyncdir)).map(drop)
+    }
+
+    /// Closes the directory.
+    ///
+    /// # Errors
+    ///
+    /// The server's. The directory is closed all the same.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.forget_unread();
+        match self.fh.take() {
+            Some(fh) => self.node.call(&Releasedir { fh, flags: OpenFlags::DIRECTORY }),
+            None => Ok(()),
+        }
     }
 
     /// Makes room for a reply: four times as much when the last one used most of it.
@@ -166,10 +255,7 @@ impl Dir {
 
 impl Drop for Dir {
     fn drop(&mut self) {
-        self.forget_unread();
-        let Some(fh) = self.fh else { return };
-        let releasedir = Releasedir { fh, flags: READ_DIRECTORY };
-        if let Err(error) = self.node.session().call(self.node.nodeid(), &releasedir) {
+        if let Err(error) = self.finish() {
             log::warn!("{:?} was not closed: {error}", self.node);
         }
     }

@@ -4,8 +4,8 @@ use super::Node;
 use super::node::unless_lacking;
 use crate::session::WriteTo;
 use crate::wire::{
-    Access, Attr, Created, FileHandle, FileType, Flush, FopenFlags, Fsync, Getattr, InitFlags, LockOwner, Open, OpenFlags,
-    Opened, Release, SetAttr, WriteFlags,
+    Access, Attr, Created, FileHandle, FileType, Flush, FopenFlags, Fsync, Getattr, InitFlags, LockOwner, Open,
+    OpenFlags, Opened, Release, SetAttr, WriteFlags,
 };
 use crate::{Errno, Error};
 use core::fmt;
@@ -175,8 +175,7 @@ impl OpenFile {
             None if self.flags.contains(OpenFlags::APPEND) => self.getattr()?.size_bytes,
             _ => offset,
         };
-        let write_flags =
-            if node.asks_to_kill_set_ids() { WriteFlags::KILL_SUIDGID } else { WriteFlags::empty() };
+        let write_flags = if node.asks_to_kill_set_ids() { WriteFlags::KILL_SUIDGID } else { WriteFlags::empty() };
         let to = WriteTo { nodeid: node.nodeid(), fh: self.fh(), flags: self.flags, write_flags };
         node.session().write(node.credentials(), to, offset, data)
     }

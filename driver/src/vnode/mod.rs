@@ -1,13 +1,27 @@
 //! The inode-level API, for a kernel's own virtual file system: inodes, open files, directory cursors. Names are single
 //! components of bytes.
 
+mod acl;
+mod attributes;
 mod dir;
 mod file;
+mod lock;
+mod names;
 mod node;
+mod permission;
+mod range;
+mod superblock;
+mod xattr;
 
+pub use crate::wire::{
+    Access, AllocateFlags, Lock, LockKind, LockOwner, OpenFlags, RenameFlags, SetAttr, SetTime, XattrFlags,
+};
 pub use dir::{Dir, DirEntry};
-pub use file::OpenFile;
+pub use file::{OpenFile, Sync};
+pub use lock::Wait;
 pub use node::Node;
+pub use superblock::Permissions;
+pub(crate) use superblock::Superblock;
 
 #[cfg(test)]
 mod tests;

@@ -2,16 +2,15 @@
 
 use super::node::unless_lacking;
 use super::{Node, OpenFile};
+use crate::session::SecurityContext;
 use crate::wire::{
-    Access, Create, Entry, Extension, FileType, InitFlags, Link, Mkdir, Mknod, Name, OpenFlags, Rename, Rename2,
-    RenameFlags, Rmdir, Symlink, Tmpfile, Unlink,
+    Access, Create, Entry, FileType, InitFlags, Link, Mkdir, Mknod, Name, OpenFlags, Operation, Rename, Rename2,
+    RenameFlags, Rmdir, Symlink, Tmpfile, Unlink, XattrName, extension,
 };
 use crate::{Attr, Errno, Error};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// The longest target of a symbolic link, in bytes (Linux's `PATH_MAX` without the NUL).
-const TARGET_MAX_BYTES: usize = 4095;
 /// How often a file is looked for and made in turns, while others remove and make it.
 const CREATE_ATTEMPTS: usize = 16;
 
@@ -73,20 +72,14 @@ impl Node {
         Ok((file, attr))
     }
 
-    fn create_unchecked(
-        &self,
-        name: Name<'_>,
-        flags: OpenFlags,
-        permissions: u16,
-    ) -> Result<(OpenFile, Attr), Error> {
+    fn create_unchecked(&self, name: Name<'_>, flags: OpenFlags, permissions: u16) -> Result<(OpenFile, Attr), Error> {
         let Mode { permissions, umask } = self.mode(permissions);
         let truncates = flags.contains(OpenFlags::TRUNCATE);
         let atomic = !truncates || self.has(InitFlags::ATOMIC_O_TRUNC);
         let sent = if atomic { flags } else { flags - OpenFlags::TRUNCATE } | OpenFlags::CREATE;
         let kill_suidgid = truncates && self.asks_to_kill_set_ids();
         let create = Create { name, flags: sent, permissions, umask, kill_suidgid };
-        let extension = self.extension()?;
-        let created = self.session().call_extended(self.credentials(), self.nodeid(), &create, &[], &extension)?;
+        let created = self.call_making(&create, Vec::new())?;
         let (file, attr) = OpenFile::created(self, &created, flags)?;
         if !atomic && attr.size_bytes != 0 {
             let attr = file.truncate()?;
@@ -111,9 +104,8 @@ impl Node {
         self.permit(Access::WRITE | Access::EXECUTE)?;
         let Mode { permissions, umask } = self.mode(permissions);
         let tmpfile = Tmpfile { flags: flags | OpenFlags::TMPFILE, permissions, umask };
-        let extension = self.extension()?;
-        let made = self.session().call_extended(self.credentials(), self.nodeid(), &tmpfile, &[], &extension);
-        let created = unless_lacking(made)?.ok_or(Error::Refused(Errno::EOPNOTSUPP))?;
+        let created =
+            unless_lacking(self.call_making(&tmpfile, Vec::new()))?.ok_or(Error::Refused(Errno::EOPNOTSUPP))?;
         OpenFile::created(self, &created, flags)
     }
 
@@ -140,7 +132,7 @@ impl Node {
             _ => {}
         }
         let Mode { permissions, umask } = self.mode(permissions);
-        self.make(&Mknod { name, file_type, permissions, umask, rdev }, &[])
+        self.make(&Mknod { name, file_type, permissions, umask, rdev }, Vec::new())
     }
 
     /// Makes a directory in this directory. The permission bits are those before the umask.
@@ -151,7 +143,7 @@ impl Node {
     pub fn mkdir(&self, name: impl AsRef<[u8]>, permissions: u16) -> Result<(Self, Attr), Error> {
         let name = self.new_name(name.as_ref())?;
         let Mode { permissions, umask } = self.mode(permissions);
-        self.make(&Mkdir { name, permissions, umask }, &[])
+        self.make(&Mkdir { name, permissions, umask }, Vec::new())
     }
 
     /// Makes a symbolic link in this directory.
@@ -162,13 +154,9 @@ impl Node {
     /// longer than 4,095 bytes; `EPERM` if the server makes no symbolic links.
     pub fn symlink(&self, name: impl AsRef<[u8]>, target: &[u8]) -> Result<(Self, Attr), Error> {
         let name = self.new_name(name.as_ref())?;
-        match target {
-            [] => return Err(Error::Invalid(Errno::ENOENT)),
-            target if target.contains(&0) => return Err(Error::Invalid(Errno::EINVAL)),
-            target if target.len() > TARGET_MAX_BYTES => return Err(Error::Invalid(Errno::ENAMETOOLONG)),
-            _ => {}
-        }
-        self.make(&Symlink { name }, target)
+        let mut payload = Vec::new();
+        Symlink::push_target(&mut payload, target)?;
+        self.make(&Symlink { name }, payload)
     }
 
     /// Gives this inode another name, in the directory `new_parent`.
@@ -185,7 +173,7 @@ impl Node {
         if self.file_type() == FileType::Directory {
             return Err(Error::Invalid(Errno::EPERM));
         }
-        let entry = unless_lacking(new_parent.call(&Link { original: self.nodeid(), name }))?;
+        let entry = unless_lacking(new_parent.call(&Link { nodeid: self.nodeid(), name }))?;
         new_parent.child(&entry.ok_or(Error::Refused(Errno::EPERM))?)
     }
 
@@ -233,7 +221,7 @@ impl Node {
         self.expect_directory()?;
         new_parent.expect_directory()?;
         let exchanges = flags.contains(RenameFlags::EXCHANGE);
-        let known = RenameFlags::all().contains(flags);
+        let known = (RenameFlags::NOREPLACE | RenameFlags::EXCHANGE | RenameFlags::WHITEOUT).contains(flags);
         if !known || exchanges && flags.intersects(RenameFlags::NOREPLACE | RenameFlags::WHITEOUT) {
             return Err(Error::Invalid(Errno::EINVAL));
         }
@@ -287,16 +275,33 @@ impl Node {
         }
     }
 
-    /// Sends a request that makes an inode in this directory, with what the credentials say of it.
-    fn make<O>(&self, operation: &O, payload: &[u8]) -> Result<(Self, Attr), Error>
-    where
-        O: crate::wire::Operation<Reply = Entry>,
-    {
-        let extension = self.extension()?;
-        let made = self.session().call_extended(self.credentials(), self.nodeid(), operation, payload, &extension);
-        // What a server that lacks it makes none of is an error of its own: EPERM.
-        let entry = unless_lacking(made)?.ok_or(Error::Refused(Errno::EPERM))?;
+    /// Makes an inode in this directory.
+    fn make<O: Operation<Reply = Entry>>(&self, operation: &O, payload: Vec<u8>) -> Result<(Self, Attr), Error> {
+        // What a server that lacks it makes none of is an error of its own.
+        let entry = unless_lacking(self.call_making(operation, payload))?.ok_or(Error::Refused(Errno::EPERM))?;
         self.child(&entry)
+    }
+
+    /// Sends a request that makes an inode in this directory, and tells what the credentials say of it: a security
+    /// context, and that the user is in the directory's group.
+    fn call_making<O: Operation>(&self, operation: &O, mut payload: Vec<u8>) -> Result<O::Reply, Error> {
+        let who = self.credentials();
+        let without = payload.len();
+        if self.has(InitFlags::SECURITY_CTX) {
+            let context = match &who.security_context {
+                Some(SecurityContext { name, value }) => Some((XattrName::new(name)?, &value[..])),
+                None => None,
+            };
+            extension::push_security_context(&mut payload, context)?;
+        }
+        if self.has(InitFlags::CREATE_SUPP_GROUP) && !who.groups.is_empty() {
+            let group = self.getattr()?.gid;
+            if group != who.gid && who.groups.contains(&group) {
+                extension::push_groups(&mut payload, &[group])?;
+            }
+        }
+        let extension_bytes = payload.len() - without;
+        self.session().call_extended(who, self.nodeid(), operation, &payload, extension_bytes)
     }
 
     /// The mode of a new inode: the umask is applied by the side that was agreed on.
@@ -305,23 +310,5 @@ impl Node {
         let permissions = permissions & 0o7777;
         let masked = if self.has(InitFlags::DONT_MASK) { permissions } else { permissions & !umask };
         Mode { permissions: masked, umask }
-    }
-
-    /// What a request that makes an inode in this directory tells besides: a security context, and that the user is in
-    /// the directory's group.
-    fn extension(&self) -> Result<Vec<u8>, Error> {
-        let who = self.credentials();
-        let mut extension = Extension::default();
-        if self.has(InitFlags::SECURITY_CTX) {
-            let context = who.security_context.as_ref();
-            extension.security_context(context.map(|context| (&context.name[..], &context.value[..])))?;
-        }
-        if self.has(InitFlags::CREATE_SUPP_GROUP) && !who.groups.is_empty() {
-            let group = self.getattr()?.gid;
-            if group != who.gid && who.groups.contains(&group) {
-                extension.supplementary_group(group)?;
-            }
-        }
-        Ok(extension.into_bytes())
     }
 }

@@ -157,8 +157,7 @@ impl Node {
             return Err(Error::Invalid(Errno::EINVAL));
         }
         let mut target = zeroed(Readlink::MAX_BYTES)?;
-        let ((), length) =
-            self.session().call_with_data(&self.credentials, self.nodeid(), &Readlink, &mut target)?;
+        let ((), length) = self.session().call_with_data(&self.credentials, self.nodeid(), &Readlink, &mut target)?;
         target.truncate(length);
         if target.is_empty() || target.contains(&0) {
             return Err(Error::Protocol("the target of a symbolic link is empty or contains NUL"));
@@ -207,7 +206,10 @@ impl Node {
         Dir::open(self.clone())
     }
 
-    pub(super) fn expect_directory(&self) -> Result<(), Error> {
+    /// # Errors
+    ///
+    /// `ENOTDIR` if this is no directory.
+    pub(crate) fn expect_directory(&self) -> Result<(), Error> {
         match self.file_type() {
             FileType::Directory => Ok(()),
             _ => Err(Error::Invalid(Errno::ENOTDIR)),

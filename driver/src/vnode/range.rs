@@ -3,8 +3,8 @@
 use super::OpenFile;
 use super::node::{unless_lacking, zeroed};
 use crate::wire::{
-    Access, AllocateFlags, Copied, CopyFileRange, CopyFileRange64, CopyRange, Fallocate, Found, Lseek, OpenFlags, Whence,
-    Written,
+    Access, AllocateFlags, Copied, CopyFileRange, CopyFileRange64, CopyRange, Fallocate, Found, Lseek, OpenFlags,
+    Whence, Written,
 };
 use crate::{Errno, Error};
 use alloc::sync::Arc;

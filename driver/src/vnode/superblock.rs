@@ -53,6 +53,9 @@ impl Superblock {
 
 impl fmt::Debug for Superblock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Superblock").field("permissions", &self.permissions).field("read_only", &self.read_only).finish()
+        f.debug_struct("Superblock")
+            .field("permissions", &self.permissions)
+            .field("read_only", &self.read_only)
+            .finish()
     }
 }

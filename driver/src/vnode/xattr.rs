@@ -69,9 +69,8 @@ impl Node {
         let setxattr = Setxattr { name, size_bytes: value.len() as u32, flags };
         let (who, nodeid) = (self.credentials(), self.nodeid());
         supported(if self.has(InitFlags::SETXATTR_EXT) {
-            let acl_kill_sgid = name.bytes() == ACCESS_LIST
-                && self.is_checked()
-                && !who.is_member_of(self.getattr()?.gid);
+            let acl_kill_sgid =
+                name.bytes() == ACCESS_LIST && self.is_checked() && !who.is_member_of(self.getattr()?.gid);
             self.session().call_with_payload(who, nodeid, &SetxattrExt { setxattr, acl_kill_sgid }, value)
         } else {
             self.session().call_with_payload(who, nodeid, &setxattr, value)

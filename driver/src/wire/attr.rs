@@ -41,6 +41,20 @@ impl FileType {
     fn from_mode(mode: u32) -> Option<Self> {
         Self::from_dirent((mode & 0o170_000) >> 12)
     }
+
+    /// The mode of an inode of this kind: the `S_IFMT` bits and `permissions`.
+    pub(crate) fn mode(self, permissions: u16) -> u32 {
+        let file_type = match self {
+            Self::Fifo => 0o010_000,
+            Self::CharDevice => 0o020_000,
+            Self::Directory => 0o040_000,
+            Self::BlockDevice => 0o060_000,
+            Self::Regular => 0o100_000,
+            Self::Symlink => 0o120_000,
+            Self::Socket => 0o140_000,
+        };
+        file_type | u32::from(permissions & 0o7777)
+    }
 }
 
 /// Attributes of an inode, as `stat` has them.
@@ -155,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn each_file_type_is_read_from_the_mode() {
+    fn each_file_type_is_read_from_the_mode_and_written_to_it() {
         for (mode, file_type) in [
             (0o010_644, FileType::Fifo),
             (0o020_644, FileType::CharDevice),
@@ -168,6 +182,7 @@ mod tests {
             let attr = decode(&golden::patched(&golden::ATTR, 60, &mode.to_le_bytes())).unwrap();
             assert_eq!((attr.file_type, attr.permissions), (file_type, 0o644));
             assert_eq!(FileType::from_dirent(mode >> 12), Some(file_type));
+            assert_eq!(file_type.mode(0o644), mode);
         }
     }
 
@@ -175,6 +190,11 @@ mod tests {
     fn bits_of_the_mode_above_the_type_mean_nothing() {
         let attr = decode(&golden::patched(&golden::ATTR, 62, &[0xff, 0xff]));
         assert_eq!(attr, Ok(golden::attr()));
+    }
+
+    #[test]
+    fn permissions_never_change_the_file_type_of_a_mode() {
+        assert_eq!(FileType::Directory.mode(u16::MAX), 0o047_777);
     }
 
     #[test]

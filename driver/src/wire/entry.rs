@@ -1,7 +1,7 @@
-//! What a name leads to: the reply to LOOKUP, and part of READDIRPLUS.
+//! What a name leads to: the reply to LOOKUP and to what makes inodes, and part of READDIRPLUS.
 
 use super::attr::RawAttr;
-use super::{Attr, NodeId};
+use super::{Attr, FromBody, NodeId};
 use crate::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -41,6 +41,15 @@ impl RawEntry {
     }
 }
 
+/// What operations that make a name answer.
+impl FromBody for Entry {
+    type Body = RawEntry;
+
+    fn decode(body: RawEntry) -> Result<Self, Error> {
+        body.decode()?.ok_or(Error::Protocol("a name that was just made does not exist"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::golden;
@@ -59,6 +68,15 @@ mod tests {
     fn nodeid_0_is_a_negative_entry_whatever_else_it_says() {
         assert_eq!(decode(&[0; 128]), Ok(None));
         assert_eq!(decode(&[&[0; 8][..], &[0xff; 120]].concat()), Ok(None));
+    }
+
+    #[test]
+    fn a_name_that_was_made_exists() {
+        assert_eq!(<Entry as FromBody>::from_bytes(&golden::entry_bytes()), Ok(golden::entry()));
+        for nodeid in [0_u64, 1] {
+            let bytes = golden::patched(&golden::entry_bytes(), 0, &nodeid.to_le_bytes());
+            assert!(matches!(<Entry as FromBody>::from_bytes(&bytes), Err(Error::Protocol(_))), "{nodeid}");
+        }
     }
 
     #[test]

@@ -130,4 +130,20 @@ fn structures_have_the_sizes_of_fuse_h() {
     assert_eq!((sizes::<Release>(), sizes::<Releasedir>()), ((24, 0), (24, 0)));
     assert_eq!((sizes::<Read>(), sizes::<Readdir>(), sizes::<Readdirplus>()), ((40, 0), (40, 0), (40, 0)));
     assert_eq!(sizes::<Statfs>(), (0, 80));
+    assert_eq!((sizes::<Create<'_>>(), sizes::<Tmpfile>()), ((16, 144), (16, 144)));
+    assert_eq!((sizes::<Mkdir<'_>>(), sizes::<Mknod<'_>>()), ((8, 128), (16, 128)));
+    assert_eq!((sizes::<Symlink<'_>>(), sizes::<Link<'_>>()), ((0, 128), (8, 128)));
+    assert_eq!((sizes::<Unlink<'_>>(), sizes::<Rmdir<'_>>()), ((0, 0), (0, 0)));
+    assert_eq!((sizes::<Rename<'_>>(), sizes::<Rename2<'_>>()), ((8, 0), (16, 0)));
+    assert_eq!(sizes::<Setattr>(), (88, 104));
+    assert_eq!((sizes::<Write>(), sizes::<Flush>(), sizes::<Fallocate>()), ((40, 8), (24, 0), (32, 0)));
+    assert_eq!((sizes::<Fsync>(), sizes::<Fsyncdir>(), sizes::<Syncfs>()), ((16, 0), (16, 0), (8, 0)));
+    assert_eq!((sizes::<CopyFileRange>(), sizes::<CopyFileRange64>()), ((56, 8), (56, 8)));
+    assert_eq!(sizes::<Lseek>(), (24, 8));
+    assert_eq!((sizes::<Setxattr<'_>>(), sizes::<SetxattrExt<'_>>()), ((8, 0), (16, 0)));
+    assert_eq!((sizes::<Getxattr<'_>>(), sizes::<GetxattrSize<'_>>()), ((8, 0), (8, 8)));
+    assert_eq!((sizes::<Listxattr>(), sizes::<ListxattrSize>()), ((8, 0), (8, 8)));
+    assert_eq!(sizes::<Removexattr<'_>>(), (0, 0));
+    assert_eq!((sizes::<Getlk>(), sizes::<Setlk>(), sizes::<Setlkw>()), ((48, 24), (48, 0), (48, 0)));
+    assert_eq!((sizes::<CheckAccess>(), sizes::<Interrupt>()), ((8, 0), (8, 0)));
 }

@@ -38,6 +38,16 @@ impl InHeader {
             padding: 0,
         }
     }
+
+    /// The header of a request that carries `bytes` of [extensions](super::extension).
+    ///
+    /// # Errors
+    ///
+    /// `E2BIG` if there are more than the header can say: 512 KiB.
+    pub(crate) fn with_extensions(mut self, bytes: usize) -> Result<Self, Error> {
+        self.total_extlen = u16::try_from(bytes.div_ceil(8)).map_err(|_| Error::Invalid(Errno::E2BIG))?;
+        Ok(self)
+    }
 }
 
 /// `fuse_out_header`: the start of every reply.
@@ -110,6 +120,16 @@ mod tests {
             0, 0, 0, 0,                 // total_extlen, padding
         ];
         assert_eq!(header.as_bytes(), golden);
+    }
+
+    #[test]
+    fn a_request_header_tells_the_length_of_extensions_in_units_of_8_bytes() {
+        let header = InHeader::new(Opcode(9), NodeId(1), Unique(2));
+        let with = header.with_extensions(0x0203 * 8).unwrap();
+        assert_eq!(with.as_bytes()[36..], [3, 2, 0, 0], "total_extlen, padding");
+        assert_eq!(InHeader { total_extlen: 0, ..with }, header);
+        assert_eq!(header.with_extensions(0xffff * 8).unwrap().total_extlen, 0xffff);
+        assert_eq!(header.with_extensions(0x1_0000 * 8), Err(Error::Invalid(Errno::E2BIG)));
     }
 
     #[test]

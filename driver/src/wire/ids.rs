@@ -2,8 +2,8 @@
 
 /// An inode as the server knows it for this session.
 ///
-/// The server hands it out in a LOOKUP or READDIRPLUS reply and forgets it when it was told to by FORGET as often as it
-/// handed it out. [`NodeId::ROOT`] lives as long as the session.
+/// The server hands it out in the reply to LOOKUP, READDIRPLUS or an operation that makes a name, and forgets it when
+/// it was told to by FORGET as often as it handed it out. [`NodeId::ROOT`] lives as long as the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u64);
 
@@ -12,7 +12,8 @@ impl NodeId {
     pub const ROOT: Self = Self(1);
 }
 
-/// An open file or directory as the server knows it: from the reply to OPEN or OPENDIR until RELEASE or RELEASEDIR.
+/// An open file or directory as the server knows it: from the reply to OPEN, CREATE, TMPFILE or OPENDIR until RELEASE
+/// or RELEASEDIR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHandle(pub(crate) u64);
 

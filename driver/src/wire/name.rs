@@ -1,4 +1,4 @@
-//! Names of directory entries.
+//! Names of directory entries and of extended attributes.
 
 use crate::{Errno, Error};
 
@@ -16,6 +16,29 @@ impl<'a> Name<'a> {
             [] | b"." | b".." => Err(Error::Invalid(Errno::EINVAL)),
             _ if bytes.len() > Self::MAX_BYTES => Err(Error::Invalid(Errno::ENAMETOOLONG)),
             _ if bytes.iter().any(|&byte| byte == b'/' || byte == 0) => Err(Error::Invalid(Errno::EINVAL)),
+            _ => Ok(Self(bytes)),
+        }
+    }
+
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// The name of an extended attribute with its namespace, such as `user.color`: 1 to 255 bytes without NUL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct XattrName<'a>(&'a [u8]);
+
+impl<'a> XattrName<'a> {
+    /// The longest name, in bytes (Linux's `XATTR_NAME_MAX`).
+    pub(crate) const MAX_BYTES: usize = 255;
+
+    /// Checks a name that a caller gave. An empty or a long one is `ERANGE`, as on Linux.
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
+        match bytes {
+            [] => Err(Error::Invalid(Errno::ERANGE)),
+            _ if bytes.len() > Self::MAX_BYTES => Err(Error::Invalid(Errno::ERANGE)),
+            _ if bytes.contains(&0) => Err(Error::Invalid(Errno::EINVAL)),
             _ => Ok(Self(bytes)),
         }
     }
@@ -46,5 +69,23 @@ mod tests {
         }
         assert!(Name::new(&[b'x'; 255]).is_ok());
         assert_eq!(Name::new(&[b'x'; 256]), Err(Error::Invalid(Errno::ENAMETOOLONG)));
+    }
+
+    #[test]
+    fn any_bytes_but_nul_make_the_name_of_an_extended_attribute() {
+        for byte in 1..=u8::MAX {
+            assert_eq!(XattrName::new(&[byte]).map(XattrName::bytes), Ok(&[byte][..]));
+        }
+        assert!(XattrName::new(&[b'x'; 255]).is_ok());
+    }
+
+    #[test]
+    fn an_extended_attributes_name_that_cannot_be_is_the_callers_mistake() {
+        for name in [&b""[..], &[b'x'; 256]] {
+            assert_eq!(XattrName::new(name), Err(Error::Invalid(Errno::ERANGE)), "{}", name.escape_ascii());
+        }
+        for name in [&b"user.a\0"[..], b"\0", b"a\0b"] {
+            assert_eq!(XattrName::new(name), Err(Error::Invalid(Errno::EINVAL)), "{}", name.escape_ascii());
+        }
     }
 }

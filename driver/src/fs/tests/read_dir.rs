@@ -1,6 +1,7 @@
 //! Listings.
 
 use super::*;
+use crate::vnode::OpenFlags;
 
 fn mount(readdirplus: bool) -> Mounted {
     Mounted::new(|server| {
@@ -54,7 +55,7 @@ fn entries_are_good_for_longer_than_their_listing() {
     let mounted = mount(true);
     let entry = mounted.fs.read_dir("/").unwrap().next().unwrap().unwrap();
     assert_eq!(mounted.count(opcode::RELEASEDIR), 1);
-    assert_eq!(entry.node().unwrap().open().unwrap().read_at(0, &mut [0; 9]), Ok(7));
+    assert_eq!(entry.node().unwrap().open(OpenFlags::READ_ONLY).unwrap().read_at(0, &mut [0; 9]), Ok(7));
     drop(entry);
     mounted.unmount();
 }
@@ -63,7 +64,7 @@ fn entries_are_good_for_longer_than_their_listing() {
 fn a_listing_ends_after_its_first_error() {
     let mounted = mount(true);
     mounted.server(|server| {
-        server.fault(opcode::READDIRPLUS, 1, Fault::Refuse(Errno::EIO));
+        server.fault(opcode::READDIR, 0, Fault::Refuse(Errno::EIO));
     });
     let mut listing = mounted.fs.read_dir("/").unwrap();
     assert_eq!(listing.by_ref().take(4).filter(Result::is_ok).count(), 4);

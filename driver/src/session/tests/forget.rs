@@ -3,6 +3,7 @@
 use super::*;
 use crate::session::forget::BATCH;
 use crate::test_utils::{FakeServer, assert_ended_well};
+use crate::vnode::OpenFlags;
 use crate::{Errno, NodeId};
 use alloc::string::ToString;
 
@@ -91,7 +92,7 @@ fn an_inode_that_is_still_in_use_is_not_forgotten() {
     let (mounted, _) = mount_files(2);
     let node = mounted.fs.node("0").unwrap();
     let clone = node.clone();
-    let file = node.open().unwrap();
+    let file = node.open(OpenFlags::READ_ONLY).unwrap();
     drop(node);
     drop(file);
     mounted.fs.maintain();

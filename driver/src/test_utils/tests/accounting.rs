@@ -2,6 +2,8 @@
 
 use super::*;
 
+const OPEN: Open = Open { flags: OpenFlags::empty(), kill_suidgid: false };
+
 #[test]
 fn a_lookup_counts_and_a_forget_takes_back_what_was_counted() {
     let mut client = Client::new(server());
@@ -43,7 +45,7 @@ fn a_forget_of_more_than_was_looked_up_is_a_violation() {
 fn a_forget_of_an_open_file_is_a_violation() {
     let mut client = Client::new(server());
     let d = client.lookup(1, "d").unwrap();
-    client.call(d, &Opendir { flags: 0 }, 0).unwrap();
+    client.call(d, &Opendir { flags: OpenFlags::empty() }, 0).unwrap();
     client.forget(d, 1);
     assert_eq!(client.violations(), ["FORGET (unique 8): forgets nodeid 2, which is open"]);
 }
@@ -64,24 +66,25 @@ fn a_file_is_opened_read_in_pieces_and_closed() {
     let mut client = Client::new(server());
     let d = client.lookup(1, "d").unwrap();
     let f = client.lookup(d, "f").unwrap();
-    let (opened, _) = client.call(f, &Open { flags: 0 }, 0).unwrap();
+    let (opened, _) = client.call(f, &OPEN, 0).unwrap();
     let fh = opened.fh;
-    let mut read = |offset| client.call(f, &Read { fh, offset, size_bytes: 4, flags: 0 }, 4).unwrap().1;
+    let mut read =
+        |offset| client.call(f, &Read { fh, offset, size_bytes: 4, flags: OpenFlags::empty() }, 4).unwrap().1;
     assert_eq!([read(0), read(4), read(7), read(u64::MAX)], [b"cont".to_vec(), b"ent".to_vec(), vec![], vec![]]);
     assert_eq!(client.channel.server().lock().open_handles(), 1);
     client.call(f, &Getattr { fh: Some(fh) }, 0).unwrap();
-    client.call(f, &Release { fh, flags: 0 }, 0).unwrap();
+    client.call(f, &Release { fh, flags: OpenFlags::empty(), flock_owner: None }, 0).unwrap();
     assert_eq!(client.channel.server().lock().open_handles(), 0);
     assert!(client.violations().is_empty());
 
-    let read = Read { fh, offset: 0, size_bytes: 4, flags: 0 };
+    let read = Read { fh, offset: 0, size_bytes: 4, flags: OpenFlags::empty() };
     assert_eq!(client.call(f, &read, 4).err(), Some(Error::Refused(Errno::EINVAL)));
-    let (opened, _) = client.call(f, &Open { flags: 0 }, 0).unwrap();
+    let (opened, _) = client.call(f, &OPEN, 0).unwrap();
     let read = Read { fh: opened.fh, ..read };
     assert!(client.call(d, &read, 4).is_err());
     assert!(client.call(f, &Read { size_bytes: 5, ..read }, 4).is_err());
     assert!(client.call(f, &Read { size_bytes: 257 << 12, ..read }, 257 << 12).is_err());
-    assert!(client.call(f, &Releasedir { fh: opened.fh, flags: 0 }, 0).is_err());
+    assert!(client.call(f, &Releasedir { fh: opened.fh, flags: OpenFlags::empty() }, 0).is_err());
     assert_eq!(client.violations().len(), 5, "{:?}", client.violations());
 }
 
@@ -90,9 +93,9 @@ fn opening_what_cannot_be_opened_is_refused_and_no_violation() {
     let mut client = Client::new(server());
     let d = client.lookup(1, "d").unwrap();
     let l = client.lookup(1, "l").unwrap();
-    assert_eq!(client.call(d, &Open { flags: 0 }, 0).err(), Some(Error::Refused(Errno::EISDIR)));
-    assert_eq!(client.call(l, &Open { flags: 0 }, 0).err(), Some(Error::Refused(Errno::ELOOP)));
-    assert_eq!(client.call(l, &Opendir { flags: 0 }, 0).err(), Some(Error::Refused(Errno::ENOTDIR)));
+    assert_eq!(client.call(d, &OPEN, 0).err(), Some(Error::Refused(Errno::EISDIR)));
+    assert_eq!(client.call(l, &OPEN, 0).err(), Some(Error::Refused(Errno::ELOOP)));
+    assert_eq!(client.call(l, &Opendir { flags: OpenFlags::empty() }, 0).err(), Some(Error::Refused(Errno::ENOTDIR)));
     assert_eq!(client.call(l, &Readlink, 100).unwrap().1, b"d/f");
     assert_eq!(client.call(d, &Readlink, 100).err(), Some(Error::Refused(Errno::EINVAL)));
     assert!(client.violations().is_empty());
@@ -105,10 +108,13 @@ fn without_open_and_opendir_requests_go_by_nodeid() {
     let f = client.lookup(d, "f").unwrap();
     client.channel.server().lock().options.open = false;
     client.channel.server().lock().options.opendir = false;
-    assert_eq!(client.call(f, &Open { flags: 0 }, 0).err(), Some(Error::Refused(Errno::ENOSYS)));
-    assert_eq!(client.call(d, &Opendir { flags: 0 }, 0).err(), Some(Error::Refused(Errno::ENOSYS)));
+    assert_eq!(client.call(f, &OPEN, 0).err(), Some(Error::Refused(Errno::ENOSYS)));
+    assert_eq!(client.call(d, &Opendir { flags: OpenFlags::empty() }, 0).err(), Some(Error::Refused(Errno::ENOSYS)));
     let fh = FileHandle(0);
-    assert_eq!(client.call(f, &Read { fh, offset: 0, size_bytes: 7, flags: 0 }, 7).unwrap().1, b"content");
+    assert_eq!(
+        client.call(f, &Read { fh, offset: 0, size_bytes: 7, flags: OpenFlags::empty() }, 7).unwrap().1,
+        b"content"
+    );
     assert_ne!(client.call(d, &Readdir { fh, cookie: 0, size_bytes: 512 }, 512).unwrap().1, b"");
     assert!(client.violations().is_empty());
 }

@@ -65,10 +65,14 @@ fn session_breaks_no_rule(destroy_replies: bool) {
     let channel = FakeChannel::new(server());
     let server = channel.server();
     server.lock().options.destroy_replies = destroy_replies;
-    let session = Session::open(Box::new(channel), Credentials::default()).unwrap();
+    let session = Session::open(Box::new(channel)).unwrap();
     assert_eq!(session.negotiated().minor, 38);
     assert_eq!(session.negotiated().max_transfer_bytes, 1 << 20);
-    let d = session.call(NodeId::ROOT, &Lookup { name: Name::new(b"d").unwrap() }).unwrap().unwrap().nodeid;
+    let d = session
+        .call(&Credentials::DRIVER, NodeId::ROOT, &Lookup { name: Name::new(b"d").unwrap() })
+        .unwrap()
+        .unwrap()
+        .nodeid;
     session.forget(d, 1);
     session.end().unwrap();
     drop(session);

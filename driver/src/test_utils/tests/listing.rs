@@ -7,7 +7,7 @@ type Listed = (Vec<u8>, Option<u64>);
 
 /// Lists a directory with replies of `size_bytes`.
 fn list(client: &mut Client, nodeid: u64, plus: bool, size_bytes: u32) -> Result<Vec<Listed>, Error> {
-    let fh = client.call(nodeid, &Opendir { flags: 0 }, 0)?.0.fh;
+    let fh = client.call(nodeid, &Opendir { flags: OpenFlags::empty() }, 0)?.0.fh;
     let mut entries = Vec::new();
     let mut cookie = 0;
     loop {
@@ -20,7 +20,7 @@ fn list(client: &mut Client, nodeid: u64, plus: bool, size_bytes: u32) -> Result
             Ok((_, listing)) if listing.is_empty() => break,
             Ok((_, listing)) => listing,
             Err(error) => {
-                client.call(nodeid, &Releasedir { fh, flags: 0 }, 0)?;
+                client.call(nodeid, &Releasedir { fh, flags: OpenFlags::empty() }, 0)?;
                 return Err(error);
             }
         };
@@ -31,7 +31,7 @@ fn list(client: &mut Client, nodeid: u64, plus: bool, size_bytes: u32) -> Result
             entries.push((dirent.name.to_vec(), dirent.entry.map(|entry| entry.nodeid.0)));
         }
     }
-    client.call(nodeid, &Releasedir { fh, flags: 0 }, 0)?;
+    client.call(nodeid, &Releasedir { fh, flags: OpenFlags::empty() }, 0)?;
     Ok(entries)
 }
 
@@ -79,7 +79,7 @@ fn a_listing_goes_on_behind_an_entry_that_is_gone() {
     let mut server = FakeServer::new();
     server.file("a", "").file("b", "").file("c", "");
     let mut client = Client::new(server);
-    let fh = client.call(1, &Opendir { flags: 0 }, 0).unwrap().0.fh;
+    let fh = client.call(1, &Opendir { flags: OpenFlags::empty() }, 0).unwrap().0.fh;
     let mut next = |cookie| {
         let (_, listing) = client.call(1, &Readdir { fh, cookie, size_bytes: 32 }, 32).unwrap();
         let dirent = DirentReader { plus: false, position: 0 }.next(&listing)?.unwrap();

@@ -10,8 +10,8 @@ use crate::session::{Channel, Credentials, Request, Session};
 use crate::test_utils::{Completion, FakeChannel, XorShift};
 use crate::wire::{
     BatchForget, DirentReader, FileHandle, Forget, ForgetOne, FromBody, Getattr, InHeader, Init, InitFlags, Lookup,
-    Name, NodeId, Open, Opendir, Operation, Read, Readdir, Readdirplus, Readlink, Release, Releasedir, Statfs, Statx,
-    Unique,
+    Name, NodeId, Open, OpenFlags, Opendir, Operation, Read, Readdir, Readdirplus, Readlink, Release, Releasedir,
+    Statfs, Statx, Unique,
 };
 use crate::{Errno, Error, FileType};
 use alloc::boxed::Box;

@@ -10,8 +10,8 @@ use super::{Device, DeviceOptions};
 use crate::session::{Channel, Credentials, Request, Session};
 use crate::virtio::DeviceStatus;
 use crate::wire::{
-    BatchForget, FileHandle, Forget, Getattr, InHeader, Init, InitFlags, InitReply, NodeId, Opcode, Operation,
-    OutHeader, Read, Unique,
+    BatchForget, FileHandle, Forget, Getattr, InHeader, Init, InitFlags, InitReply, NodeId, Opcode, OpenFlags,
+    Operation, OutHeader, Read, Unique,
 };
 use crate::{Errno, Error, Platform};
 use core::time::Duration;
@@ -85,7 +85,7 @@ fn read_and_check(device: &dyn Channel, offset: u64, buffer: &mut [u8], unit: us
     let mut results = std::vec![Err(Error::Invalid(Errno::EAGAIN)); count];
     let mut requests = buffer.chunks_mut(unit).enumerate().map(|(place, chunk)| {
         let at = offset + (place * unit) as u64;
-        let read = Read { fh: FileHandle(1), offset: at, size_bytes: chunk.len() as u32, flags: 0 };
+        let read = Read { fh: FileHandle(1), offset: at, size_bytes: chunk.len() as u32, flags: OpenFlags::empty() };
         Request::new(header::<Read>(2 + 2 * place as u64), &read, &[], chunk)
     });
     device.exchange(&mut requests, &mut |place, reply| results[place] = reply.map(|reply| reply.data_bytes));

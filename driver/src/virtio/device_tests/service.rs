@@ -139,10 +139,13 @@ fn threads_share_a_queue() {
 #[cfg_attr(miri, ignore = "64 MiB byte by byte take Miri an hour")]
 fn a_64_mib_read_is_64_requests_of_which_32_are_in_flight() {
     let (fake, device) = device::<PlainHal<25>>(Build { queue_sizes: std::vec![128, 1024], ..Build::default() });
-    let session = Session::open(Box::new(device), Credentials::default()).unwrap();
+    let session = Session::open(Box::new(device)).unwrap();
     let before = fake.requests(1);
     let mut buffer = std::vec![0; 64 << 20];
-    assert_eq!(session.read(NodeId(2), FileHandle(1), 0, 0, &mut buffer), Ok(64 << 20));
+    assert_eq!(
+        session.read(&Credentials::DRIVER, NodeId(2), FileHandle(1), OpenFlags::empty(), 0, &mut buffer),
+        Ok(64 << 20)
+    );
     assert_eq!(fake.most_held(), 32);
     assert_eq!(fake.requests(1) - before, 64);
 }
@@ -151,14 +154,17 @@ fn a_64_mib_read_is_64_requests_of_which_32_are_in_flight() {
 fn no_request_allocates_after_warm_up() {
     let fake = FakeDevice::<PlainHal<23>>::new(Build::default(), Box::new(answer));
     let device = start(&fake, &DeviceOptions::default()).unwrap();
-    let session = Session::open(Box::new(device), Credentials::default()).unwrap();
+    let session = Session::open(Box::new(device)).unwrap();
     let bytes = if cfg!(miri) { 1 << 10 } else { 1 << 20 };
     let mut buffer = std::vec![0; bytes];
     let rounds = Cell::new(0);
     let mut round = || {
         for _ in 0..if cfg!(miri) { 1 } else { 10 } {
-            session.call(NodeId(2), &Getattr { fh: None }).unwrap();
-            assert_eq!(session.read(NodeId(2), FileHandle(1), 0, 7, &mut buffer), Ok(bytes));
+            session.call(&Credentials::DRIVER, NodeId(2), &Getattr { fh: None }).unwrap();
+            assert_eq!(
+                session.read(&Credentials::DRIVER, NodeId(2), FileHandle(1), OpenFlags::empty(), 7, &mut buffer),
+                Ok(bytes)
+            );
             (2..600).for_each(|nodeid| session.forget(NodeId(nodeid), 1));
             session.flush_forgets();
         }

@@ -44,7 +44,7 @@ fn a_callback_that_panics_costs_the_device_and_no_memory() {
     let unwound = catch_unwind(AssertUnwindSafe(|| {
         let mut buffer = std::vec![0; 8 * 500];
         let mut requests = buffer.chunks_mut(500).map(|chunk| {
-            let read = Read { fh: FileHandle(1), offset: 0, size_bytes: 500, flags: 0 };
+            let read = Read { fh: FileHandle(1), offset: 0, size_bytes: 500, flags: OpenFlags::empty() };
             Request::new(header::<Read>(2), &read, &[], chunk)
         });
         device.exchange(&mut requests, &mut |_, _| panic!("on purpose"));
@@ -141,7 +141,7 @@ fn destroy_waits_for_the_forgets() {
     let build = Build { request_queues_first: true, ..Build::default() };
     let fake = FakeDevice::<PlainHal<34>>::new(build, Box::new(record));
     let device = start(&fake, &DeviceOptions::default()).unwrap();
-    let session = Session::open(Box::new(device), Credentials::default()).unwrap();
+    let session = Session::open(Box::new(device)).unwrap();
     session.forget(NodeId(7), 1);
     session.end().unwrap();
     assert_eq!(*order.lock().unwrap(), [Init::OPCODE, Forget::OPCODE, Destroy::OPCODE]);

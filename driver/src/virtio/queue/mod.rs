@@ -148,6 +148,11 @@ impl<H: Hal> Queue<H> {
         self.slots.lock().addresses()
     }
 
+    /// How many requests can be in flight.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.lock().count()
+    }
+
     pub(super) fn max_data_bytes(&self) -> usize {
         self.slots.lock().max_data_bytes()
     }

@@ -148,6 +148,10 @@ impl<H: Hal> Slots<H> {
         self.layout.size
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) fn max_data_bytes(&self) -> usize {
         self.layout.max_data_bytes()
     }

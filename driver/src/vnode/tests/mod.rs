@@ -4,7 +4,7 @@ mod dir;
 mod node;
 mod open;
 
-use super::{Dir, Node, OpenFile};
+use super::{Dir, Node, OpenFile, OpenFlags};
 use crate::test_utils::{FakeServer, Fault, Mounted, opcode};
 use crate::wire::FileType;
 use crate::{Errno, Error};
@@ -51,7 +51,7 @@ fn threads_look_up_read_and_list_at_the_same_time() {
             scope.spawn(|| {
                 for _ in 0..50 {
                     let (d, _) = root.lookup("d").unwrap();
-                    let file = d.lookup("f").unwrap().0.open().unwrap();
+                    let file = d.lookup("f").unwrap().0.open(OpenFlags::READ_ONLY).unwrap();
                     let mut content = [0; 10];
                     assert_eq!(file.read_at(0, &mut content), Ok(7));
                     let mut dir = d.opendir().unwrap();

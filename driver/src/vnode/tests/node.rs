@@ -93,7 +93,7 @@ fn an_inode_outlives_its_name() {
         server.remove("d/f");
     });
     assert_eq!(node.getattr().unwrap().nlink, 0);
-    assert_eq!(node.open().unwrap().read_at(0, &mut [0; 10]), Ok(7));
+    assert_eq!(node.open(OpenFlags::READ_ONLY).unwrap().read_at(0, &mut [0; 10]), Ok(7));
     drop(node);
     mounted.unmount();
 }
@@ -142,7 +142,7 @@ fn an_error_of_statx_is_not_taken_for_its_absence() {
 fn statfs_tells_what_the_server_said() {
     let mounted = mount();
     let expected = mounted.server(|server| server.options.statfs);
-    assert_eq!(mounted.fs.statfs(), Ok(expected));
+    assert_eq!(mounted.fs.statvfs(), Ok(expected));
     assert_eq!(mounted.fs.node("d/f").unwrap().statfs(), Ok(expected));
     mounted.unmount();
 }

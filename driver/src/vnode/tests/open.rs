@@ -9,7 +9,7 @@ fn only_regular_files_are_opened_and_nothing_else_is_asked_of_the_server() {
     let kinds = [("d", Errno::EISDIR), ("l", Errno::ELOOP)];
     for (name, errno) in kinds.into_iter().chain(SPECIAL.map(|(name, _)| (name, Errno::EOPNOTSUPP))) {
         let (node, _) = root.lookup(name).unwrap();
-        let (result, sent) = mounted.sent_by(|| node.open());
+        let (result, sent) = mounted.sent_by(|| node.open(OpenFlags::READ_ONLY));
         assert_eq!(result.err(), Some(Error::Invalid(errno)), "{name}");
         assert_eq!(sent, [0; 0]);
     }
@@ -22,7 +22,7 @@ fn a_file_is_opened_read_and_closed() {
     let (d, _) = mounted.fs.root().lookup("d").unwrap();
     let (f, attr) = d.lookup("f").unwrap();
     let (_, sent) = mounted.sent_by(|| {
-        let file = f.open().unwrap();
+        let file = f.open(OpenFlags::READ_ONLY).unwrap();
         assert_eq!(file.node().nodeid(), f.nodeid());
         let mut buffer = [0; 4];
         assert_eq!((file.read_at(3, &mut buffer), &buffer), (Ok(4), b"tent"));
@@ -36,7 +36,7 @@ fn a_file_is_opened_read_and_closed() {
 #[test]
 fn an_open_file_keeps_its_inode() {
     let mounted = mount();
-    let file = mounted.fs.node("d/f").unwrap().open().unwrap();
+    let file = mounted.fs.node("d/f").unwrap().open(OpenFlags::READ_ONLY).unwrap();
     mounted.fs.maintain();
     assert_eq!(mounted.server(|server| server.nlookup(file.node().nodeid())), 1);
     drop(file);
@@ -52,7 +52,7 @@ fn a_server_without_open_is_asked_once_and_gets_no_release() {
     let node = mounted.fs.node("d/f").unwrap();
     let (_, sent) = mounted.sent_by(|| {
         for _ in 0..3 {
-            let file = node.open().unwrap();
+            let file = node.open(OpenFlags::READ_ONLY).unwrap();
             assert_eq!(file.read_at(0, &mut [0; 10]), Ok(7));
             file.getattr().unwrap();
         }
@@ -89,10 +89,10 @@ fn a_file_that_cannot_be_opened_is_not_closed() {
         server.fault(opcode::OPEN, 0, Fault::Refuse(Errno::EACCES));
         server.fault(opcode::OPENDIR, 0, Fault::Refuse(Errno::EMFILE));
     });
-    assert_eq!(mounted.fs.node("d/f").unwrap().open().err(), Some(Error::Refused(Errno::EACCES)));
+    assert_eq!(mounted.fs.node("d/f").unwrap().open(OpenFlags::READ_ONLY).err(), Some(Error::Refused(Errno::EACCES)));
     assert_eq!(mounted.fs.root().opendir().err(), Some(Error::Refused(Errno::EMFILE)));
     assert_eq!([opcode::RELEASE, opcode::RELEASEDIR].map(|opcode| mounted.count(opcode)), [0, 0]);
-    mounted.fs.node("d/f").unwrap().open().unwrap();
+    mounted.fs.node("d/f").unwrap().open(OpenFlags::READ_ONLY).unwrap();
     mounted.unmount();
 }
 

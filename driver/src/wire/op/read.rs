@@ -1,6 +1,6 @@
 //! FUSE_READ: reads from an open file.
 
-use crate::wire::{FileHandle, Opcode, Operation};
+use crate::wire::{FileHandle, Opcode, OpenFlags, Operation};
 use zerocopy::{Immutable, IntoBytes};
 
 /// FUSE_READ of an open file; what is read comes as data. Fewer bytes than asked for mean the end of the file.
@@ -9,8 +9,8 @@ pub(crate) struct Read {
     pub(crate) fh: FileHandle,
     pub(crate) offset: u64,
     pub(crate) size_bytes: u32,
-    /// The `O_` flags the file was opened with.
-    pub(crate) flags: u32,
+    /// The flags the file was opened with.
+    pub(crate) flags: OpenFlags,
 }
 
 /// `fuse_read_in`, which READDIR and READDIRPLUS share.
@@ -27,7 +27,8 @@ pub(crate) struct ReadArgs {
 }
 
 impl ReadArgs {
-    pub(crate) fn new(fh: FileHandle, offset: u64, size_bytes: u32, flags: u32) -> Self {
+    pub(crate) fn new(fh: FileHandle, offset: u64, size_bytes: u32, flags: OpenFlags) -> Self {
+        let flags = flags.bits();
         Self { fh: fh.0, offset, size: size_bytes, read_flags: 0, lock_owner: 0, flags, padding: 0 }
     }
 }
@@ -56,10 +57,11 @@ mod tests {
             0, 0, 16, 0,                // size
             0, 0, 0, 0,                 // read_flags
             0, 0, 0, 0, 0, 0, 0, 0,     // lock_owner
-            2, 0, 1, 0,                 // flags
+            2, 0, 4, 0,                 // flags
             0, 0, 0, 0,                 // padding
         ];
-        let read = Read { fh: FileHandle(5 | 1 << 56), offset: 0x1_0000_0006, size_bytes: 1 << 20, flags: 0x1_0002 };
+        let flags = OpenFlags::READ_WRITE | OpenFlags::NOATIME;
+        let read = Read { fh: FileHandle(5 | 1 << 56), offset: 0x1_0000_0006, size_bytes: 1 << 20, flags };
         assert_eq!(golden::request(15, &read), golden);
     }
 }

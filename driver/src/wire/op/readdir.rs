@@ -1,6 +1,6 @@
 //! FUSE_READDIR: lists a directory.
 
-use crate::wire::{FileHandle, Opcode, Operation, ReadArgs};
+use crate::wire::{FileHandle, Opcode, OpenFlags, Operation, ReadArgs};
 
 /// FUSE_READDIR of an open directory; entries (a sequence of `fuse_dirent`) come as data, none at the end.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ impl Operation for Readdir {
     type Reply = ();
 
     fn args(&self) -> ReadArgs {
-        ReadArgs::new(self.fh, self.cookie, self.size_bytes, 0)
+        ReadArgs::new(self.fh, self.cookie, self.size_bytes, OpenFlags::empty())
     }
 }
 

@@ -1,6 +1,6 @@
 //! FUSE_READDIRPLUS: lists a directory with the attributes of every inode, and counts one lookup of each.
 
-use crate::wire::{FileHandle, Opcode, Operation, ReadArgs};
+use crate::wire::{FileHandle, Opcode, OpenFlags, Operation, ReadArgs};
 
 /// FUSE_READDIRPLUS of an open directory; entries (a sequence of `fuse_direntplus`) come as data, none at the end.
 #[derive(Clone, Copy, Debug)]
@@ -14,11 +14,12 @@ pub(crate) struct Readdirplus {
 
 impl Operation for Readdirplus {
     const OPCODE: Opcode = Opcode(44);
+    const OPTIONAL: bool = true;
     type Args = ReadArgs;
     type Reply = ();
 
     fn args(&self) -> ReadArgs {
-        ReadArgs::new(self.fh, self.cookie, self.size_bytes, 0)
+        ReadArgs::new(self.fh, self.cookie, self.size_bytes, OpenFlags::empty())
     }
 }
 

@@ -1,17 +1,19 @@
 //! FUSE_RELEASE: closes a file.
 
-use crate::wire::{FileHandle, Opcode, Operation};
+use crate::wire::{FileHandle, LockOwner, Opcode, OpenFlags, Operation};
 use zerocopy::{Immutable, IntoBytes};
 
 /// FUSE_RELEASE of an open file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Release {
     pub(crate) fh: FileHandle,
-    /// The `O_` flags the file was opened with.
-    pub(crate) flags: u32,
+    /// The flags the file was opened with.
+    pub(crate) flags: OpenFlags,
+    /// Whose `flock` lock on the file is given up, if the file has one.
+    pub(crate) flock_owner: Option<LockOwner>,
 }
 
-/// `fuse_release_in`.
+/// `fuse_release_in`, which RELEASEDIR shares.
 #[derive(Debug, IntoBytes, Immutable)]
 #[repr(C)]
 pub(crate) struct ReleaseArgs {
@@ -21,9 +23,16 @@ pub(crate) struct ReleaseArgs {
     lock_owner: u64,
 }
 
+/// `FUSE_RELEASE_FLOCK_UNLOCK`: `lock_owner` is set. The other flag, FLUSH, has an operation of its own.
+const FLOCK_UNLOCK: u32 = 1 << 1;
+
 impl ReleaseArgs {
-    pub(crate) fn new(fh: FileHandle, flags: u32) -> Self {
-        Self { fh: fh.0, flags, release_flags: 0, lock_owner: 0 }
+    pub(crate) fn new(fh: FileHandle, flags: OpenFlags, flock_owner: Option<LockOwner>) -> Self {
+        let (release_flags, lock_owner) = match flock_owner {
+            Some(LockOwner(owner)) => (FLOCK_UNLOCK, owner),
+            None => (0, 0),
+        };
+        Self { fh: fh.0, flags: flags.bits(), release_flags, lock_owner }
     }
 }
 
@@ -33,7 +42,7 @@ impl Operation for Release {
     type Reply = ();
 
     fn args(&self) -> ReleaseArgs {
-        ReleaseArgs::new(self.fh, self.flags)
+        ReleaseArgs::new(self.fh, self.flags, self.flock_owner)
     }
 }
 
@@ -47,10 +56,14 @@ mod tests {
         #[rustfmt::skip]
         let golden = [
             5, 0, 0, 0, 0, 0, 0, 1,     // fh
-            2, 0, 1, 0,                 // flags
-            0, 0, 0, 0,                 // release_flags
-            0, 0, 0, 0, 0, 0, 0, 0,     // lock_owner
+            2, 4, 0, 0,                 // flags
+            2, 0, 0, 0,                 // release_flags: FLOCK_UNLOCK
+            7, 0, 0, 0, 0, 0, 0, 2,     // lock_owner
         ];
-        assert_eq!(golden::request(18, &Release { fh: FileHandle(5 | 1 << 56), flags: 0x1_0002 }), golden);
+        let flags = OpenFlags::READ_WRITE | OpenFlags::APPEND;
+        let release = Release { fh: FileHandle(5 | 1 << 56), flags, flock_owner: Some(LockOwner(7 | 2 << 56)) };
+        assert_eq!(golden::request(18, &release), golden);
+        let without_lock = golden::request(18, &Release { flock_owner: None, ..release });
+        assert_eq!(without_lock, golden::patched(&golden, 12, &[0; 12]));
     }
 }

@@ -1,14 +1,14 @@
 //! FUSE_RELEASEDIR: closes a directory.
 
 use super::release::ReleaseArgs;
-use crate::wire::{FileHandle, Opcode, Operation};
+use crate::wire::{FileHandle, Opcode, OpenFlags, Operation};
 
 /// FUSE_RELEASEDIR of an open directory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Releasedir {
     pub(crate) fh: FileHandle,
-    /// The `O_` flags the directory was opened with.
-    pub(crate) flags: u32,
+    /// The flags the directory was opened with.
+    pub(crate) flags: OpenFlags,
 }
 
 impl Operation for Releasedir {
@@ -17,7 +17,7 @@ impl Operation for Releasedir {
     type Reply = ();
 
     fn args(&self) -> ReleaseArgs {
-        ReleaseArgs::new(self.fh, self.flags)
+        ReleaseArgs::new(self.fh, self.flags, None)
     }
 }
 
@@ -31,10 +31,11 @@ mod tests {
         #[rustfmt::skip]
         let golden = [
             5, 0, 0, 0, 0, 0, 0, 1,     // fh
-            2, 0, 1, 0,                 // flags
+            0, 0, 1, 0,                 // flags
             0, 0, 0, 0,                 // release_flags
             0, 0, 0, 0, 0, 0, 0, 0,     // lock_owner
         ];
-        assert_eq!(golden::request(29, &Releasedir { fh: FileHandle(5 | 1 << 56), flags: 0x1_0002 }), golden);
+        let releasedir = Releasedir { fh: FileHandle(5 | 1 << 56), flags: OpenFlags::DIRECTORY };
+        assert_eq!(golden::request(29, &releasedir), golden);
     }
 }

@@ -78,13 +78,10 @@ const BTIME: u32 = 0x800;
 /// `STATX_ATTR_MOUNT_ROOT`: the inode is the root of a file system.
 const MOUNT_ROOT: u64 = 0x2000;
 
-impl Statx {
-    /// The first minor version that has FUSE_STATX.
-    pub(crate) const SINCE_MINOR: u32 = 39;
-}
-
 impl Operation for Statx {
     const OPCODE: Opcode = Opcode(52);
+    const SINCE_MINOR: u32 = 39;
+    const OPTIONAL: bool = true;
     type Args = StatxArgs;
     /// The attributes, and when the inode was made, if the server knows.
     type Reply = (Attr, Option<Timestamp>);
