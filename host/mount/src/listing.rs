@@ -65,7 +65,7 @@ impl Listing {
         }
         let behind = self.dir.position();
         let Some(mut next) = self.dir.next_entry()? else { return Ok(None) };
-        let node = if with_node { next.node() } else { None };
+        let node = if with_node { next.take_node() } else { None };
         let (name, ino, cookie, file_type) = (next.name.to_vec(), next.ino, next.cookie, next.file_type);
         Ok(Some(Entry { name, ino, file_type, cookie, node, behind }))
     }

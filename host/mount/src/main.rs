@@ -58,7 +58,11 @@ fn main() -> ExitCode {
 
 /// Errors and warnings, or what RUST_LOG says, go to standard error.
 fn start_log(options: &Options) {
-    let level = if options.log_requests { "info,fuser=debug,virtio_fs=trace" } else { "warn,fuser::session=error" };
+    // At the end `fuser` complains of replies that nobody waits for, and of being unmounted by others.
+    let level = match options.log_requests {
+        true => "info,fuser=debug,virtio_fs=trace",
+        false => "warn,fuser::reply=off,fuser::session=error",
+    };
     let environment = env_logger::Env::default().default_filter_or(level);
     env_logger::Builder::from_env(environment).format_target(options.log_requests).init();
 }

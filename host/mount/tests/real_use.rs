@@ -141,10 +141,11 @@ sqlite3 $db 'PRAGMA integrity_check; SELECT count(*) FROM t'
 fn eight_threads_work_in_one_directory_and_leave_nothing_behind() {
     const THREADS: usize = 8;
     let mount = Mount::new();
+    let point = mount.point.as_path();
     let before = descriptors(mount.daemon());
     let end = Instant::now() + Duration::from_secs(5);
     let rounds: usize = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|number| scope.spawn(|| work(&mount.point, number, end))).collect();
+        let threads: Vec<_> = (0..THREADS).map(|number| scope.spawn(move || work(point, number, end))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert!(rounds > THREADS * 10, "{rounds} rounds in 5 seconds");
