@@ -63,7 +63,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     });
     thread::spawn(move || {
-        let _ = sender.send(Event::Ended(session.run()));
+        let result = session.run().or_else(|error| match rustix::io::Errno::from_io_error(&error) {
+            // A thread that was just about to take a request finds the connection gone.
+            Some(rustix::io::Errno::CONNABORTED) => Ok(()),
+            _ => Err(error),
+        });
+        let _ = sender.send(Event::Ended(result));
     });
     log::info!("{} is mounted on {}", source.display(), mountpoint.display());
     if !options.foreground {

@@ -3,8 +3,9 @@
 mod common;
 
 use common::{Mount, run, script, within};
+use rustix::fs::{CWD, RenameFlags};
 use rustix::process::{Pid, Signal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -186,6 +187,42 @@ fn descriptors(process: Pid) -> usize {
 }
 
 #[test]
+fn a_large_directory_is_listed_whole() {
+    let mount = Mount::new();
+    let names: BTreeSet<_> = (0..5000).map(|number| format!("a name of some length {number}")).collect();
+    names.iter().for_each(|name| fs::write(mount.share.join(name), "").unwrap());
+    let listed = |command: &str| -> Vec<String> {
+        script(60, &mount.point, command).lines().map(|line| line.to_owned()).collect()
+    };
+    let plain = listed("ls -U");
+    assert_eq!(plain.len(), names.len(), "each name once");
+    assert_eq!(plain.into_iter().collect::<BTreeSet<_>>(), names);
+    // With the attributes of each; the numbers of both ways agree.
+    let mut by_name = listed("find . -type f -printf '%i %p\\n'");
+    let mut by_inode = listed("ls -U | xargs -d '\\n' stat -c '%i ./%n'");
+    by_name.sort();
+    by_inode.sort();
+    assert_eq!(by_name, by_inode);
+    assert_eq!(by_name.len(), names.len());
+    mount.end();
+}
+
+#[test]
+fn rename_swaps_and_spares_what_is_there() {
+    let mount = Mount::new();
+    let at = |name: &str| mount.point.join(name);
+    let rename = |from: &str, to: &str, flags| rustix::fs::renameat_with(CWD, at(from), CWD, at(to), flags);
+    fs::write(at("one"), "1").unwrap();
+    fs::write(at("two"), "2").unwrap();
+    rename("one", "two", RenameFlags::EXCHANGE).unwrap();
+    assert_eq!((fs::read(at("one")).unwrap(), fs::read(at("two")).unwrap()), (b"2".to_vec(), b"1".to_vec()));
+    assert_eq!(rename("one", "two", RenameFlags::NOREPLACE), Err(rustix::io::Errno::EXIST));
+    rename("one", "three", RenameFlags::NOREPLACE).unwrap();
+    assert_eq!(fs::read(mount.share.join("three")).unwrap(), b"2");
+    mount.end();
+}
+
+#[test]
 fn a_process_is_seen_with_its_user_groups_and_umask() {
     let mount = Mount::new();
     let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -216,6 +253,9 @@ fn a_process_is_seen_with_its_user_groups_and_umask() {
     open(&mount.share.join("program"), 0o711);
     assert!(as_nobody("--clear-groups", "./program"), "who may execute need not be able to read");
     assert!(!as_nobody("--clear-groups", "cat program"));
+    // A file stays open for writing when its mode says no.
+    assert!(as_nobody("--clear-groups", "perl -e 'open F, \">cut\"; chmod 0, \"cut\"; truncate F, 3 or die'"));
+    assert_eq!(fs::metadata(mount.share.join("cut")).unwrap().len(), 3);
     open(&mount.share.join("program"), 0o744);
     assert!(!as_nobody("--clear-groups", "./program"));
     mount.end();
