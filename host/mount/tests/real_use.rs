@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Mount, run, script, within};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, Dir, RenameFlags};
 use rustix::process::{Pid, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -151,9 +151,7 @@ fn eight_threads_work_in_one_directory_and_leave_nothing_behind() {
     });
     assert!(rounds > THREADS * 10, "{rounds} rounds in 5 seconds");
     assert_eq!(fs::read_dir(&mount.share).unwrap().count(), 0);
-    // Each inode that the driver holds is a descriptor of the daemon.
-    let few = before + 20;
-    assert!(common::until(|| descriptors(mount.daemon()) < few), "of {before}: {}", descriptors(mount.daemon()));
+    assert_forgotten(&mount, before);
     mount.end();
 }
 
@@ -182,13 +180,20 @@ fn work(folder: &Path, number: usize, end: Instant) -> usize {
     rounds
 }
 
+/// The daemon has about as many descriptors as before: each inode that the driver holds costs it one.
+fn assert_forgotten(mount: &Mount, before: usize) {
+    let daemon = mount.daemon();
+    assert!(common::until(|| descriptors(daemon) < before + 20), "{before} became {}", descriptors(daemon));
+}
+
 fn descriptors(process: Pid) -> usize {
     fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).unwrap().count()
 }
 
 #[test]
-fn a_large_directory_is_listed_whole() {
+fn a_large_directory_is_listed_whole_again_and_again() {
     let mount = Mount::new();
+    let before = descriptors(mount.daemon());
     let names: BTreeSet<_> = (0..5000).map(|number| format!("a name of some length {number}")).collect();
     names.iter().for_each(|name| fs::write(mount.share.join(name), "").unwrap());
     let listed = |command: &str| -> Vec<String> {
@@ -204,6 +209,14 @@ fn a_large_directory_is_listed_whole() {
     by_inode.sort();
     assert_eq!(by_name, by_inode);
     assert_eq!(by_name.len(), names.len());
+    let mut dir = Dir::new(File::open(&mount.point).unwrap()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(dir.by_ref().map(Result::unwrap).count(), names.len() + 2, "with `.` and `..`");
+        dir.rewind();
+    }
+    assert!(descriptors(mount.daemon()) > names.len(), "one for each inode that is known");
+    script(60, &mount.point, "find . -type f -delete");
+    assert_forgotten(&mount, before);
     mount.end();
 }
 
