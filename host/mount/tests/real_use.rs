@@ -214,6 +214,7 @@ fn a_large_directory_is_listed_whole_again_and_again() {
         assert_eq!(dir.by_ref().map(Result::unwrap).count(), names.len() + 2, "with `.` and `..`");
         dir.rewind();
     }
+    drop(dir);
     assert!(descriptors(mount.daemon()) > names.len(), "one for each inode that is known");
     script(60, &mount.point, "find . -type f -delete");
     assert_forgotten(&mount, before);
