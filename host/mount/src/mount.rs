@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let fs = mount_driver(&socket, options)?;
     let export = Export::new(fs, options, sender.clone());
     let mut session = Session::new(export, &mountpoint, &config(&source, options))
-        .map_err(|error| format!("{}: {error}", mountpoint.display()))?;
+        .map_err(|error| format!("FUSE does not mount on {}: {error}", mountpoint.display()))?;
     let unmounter = session.unmount_callable();
 
     if let Some(daemon) = &daemon {

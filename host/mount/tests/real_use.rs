@@ -286,7 +286,7 @@ fn nobody_waits_for_a_daemon_that_is_killed_while_it_is_written_to() {
                 let block = vec![number; 1 << 20];
                 let mut file = File::create(point.join(format!("file{number}")))?;
                 (0..1_000_000_u64).try_for_each(|at| {
-                    file.seek(SeekFrom::Start(at % 16 << 20))?;
+                    file.seek(SeekFrom::Start((at % 16) << 20))?;
                     file.write_all(&block)
                 })
             })

@@ -24,7 +24,7 @@ use virtio_fs::{Errno, Error};
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 /// The most bytes that the reply to COPY_FILE_RANGE can report, in whole pages.
-const LONGEST_COPY: u64 = (u32::MAX & !0xfff) as u64;
+const LONGEST_COPY: u64 = 0xffff_f000;
 
 impl Filesystem for Export {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
