@@ -53,7 +53,11 @@ pub(crate) fn leave_terminal() -> io::Result<()> {
 /// Says that the mount is live, and lets go of the standard streams; what is logged goes to `log`.
 pub(crate) fn mount_is_live(log: Option<&Path>) -> io::Result<()> {
     let nowhere = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    let log = log.map(|path| File::options().append(true).create(true).open(path)).transpose()?;
+    let open = |path: &Path| {
+        let opened = File::options().append(true).create(true).open(path);
+        opened.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    };
+    let log = log.map(open).transpose()?;
     io::stdout().write_all(b"live")?;
     io::stdout().flush()?;
     dup2_stdin(&nowhere)?;

@@ -136,22 +136,6 @@ impl Export {
         convert::attr(self.inodes.remember(node, nodeid, attr.ino), attr)
     }
 
-    /// Gives everything back and ends the driver's session.
-    fn end(&mut self) {
-        // Before the daemon is let go, which may end then.
-        self.faults.tell(Event::Ending);
-        if let Some(maintenance) = self.maintenance.take() {
-            maintenance.stop();
-        }
-        drop(self.listings.drain());
-        drop(self.files.drain());
-        drop(self.inodes.drain());
-        let Some(fs) = self.fs.take() else { return };
-        if let Err(error) = fs.unmount() {
-            log::warn!("the session did not end well: {error}");
-        }
-    }
-
     fn file(&self, fh: FileHandle) -> Result<Arc<OpenFile>, Error> {
         self.files.get(fh).ok_or(Error::Invalid(Errno::EBADF))
     }
@@ -219,6 +203,24 @@ fn sync(data_only: bool) -> vnode::Sync {
 fn lock(kind: i32, start: u64, end: u64, pid: u32) -> Result<Lock, Error> {
     let kind = convert::lock_kind(kind).ok_or(Error::Invalid(Errno::EINVAL))?;
     Ok(Lock { kind, start, end, pid })
+}
+
+impl Drop for Export {
+    /// Gives everything back and ends the driver's session.
+    fn drop(&mut self) {
+        // Before the daemon is let go, which may end then.
+        self.faults.tell(Event::Ending);
+        if let Some(maintenance) = self.maintenance.take() {
+            maintenance.stop();
+        }
+        drop(self.listings.drain());
+        drop(self.files.drain());
+        drop(self.inodes.drain());
+        let Some(fs) = self.fs.take() else { return };
+        if let Err(error) = fs.unmount() {
+            log::warn!("the session did not end well: {error}");
+        }
+    }
 }
 
 impl Faults {

@@ -6,7 +6,7 @@
 //! is the driver's work.
 //!
 //! - [`options`]: the command line; [`background`]: the way to the background.
-//! - [`mount`]: from daemon to mount point, and the end.
+//! - [`mount`]: from daemon to [`mountpoint`], and the end.
 //! - [`export`]: FUSE's operations; beside it the tables of [`inodes`] and [`handles`], and the numbers of both sides
 //!   in [`convert`].
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod handles;
 mod inodes;
 mod listing;
 mod mount;
+mod mountpoint;
 mod options;
 
 use options::{Command, HELP, Options};
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
 
 /// Errors and warnings, or what RUST_LOG says, go to standard error.
 fn start_log(options: &Options) {
-    // At the end `fuser` complains of replies that nobody waits for, and of being unmounted by others.
+    // At the end `fuser` complains of replies that nobody waits for, and of what others unmounted.
     let level = match options.log_requests {
         true => "info,fuser=debug,virtio_fs=trace",
         false => "warn,fuser::reply=off,fuser::session=error",

@@ -2,11 +2,10 @@
 
 use crate::background;
 use crate::export::Export;
+use crate::mountpoint::{self, MountPoint};
 use crate::options::Options;
-use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags};
-use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags};
 use std::error::Error;
 use std::fs;
@@ -49,13 +48,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let socket = daemon.as_ref().map_or(source.clone(), Daemon::socket);
     let fs = mount_driver(&socket, options)?;
     let export = Export::new(fs, options, sender.clone());
-    let mut session = Session::new(export, &mountpoint, &config(&source, options))
-        .map_err(|error| format!("FUSE does not mount on {}: {error}", mountpoint.display()))?;
-    let unmounter = session.unmount_callable();
-
     if let Some(daemon) = &daemon {
         watch(daemon, sender.clone())?;
     }
+    let (session, mut point) = mountpoint::mount(export, &source, &mountpoint, options)
+        .map_err(|error| format!("FUSE does not mount on {}: {error}", mountpoint.display()))?;
+
     let signalled = sender.clone();
     thread::spawn(move || {
         while let Ok(signal) = signals.wait() {
@@ -72,9 +70,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     });
     log::info!("{} is mounted on {}", source.display(), mountpoint.display());
     if !options.foreground {
-        background::mount_is_live(options.log.as_deref())?;
+        background::mount_is_live(options.log.as_deref()).inspect_err(|_| point.unmount())?;
     }
-    wait_for_the_end(&events, unmounter, &mountpoint)
+    wait_for_the_end(&events, &mut point, &mountpoint)
 }
 
 /// Source and mount point, without links and relative parts.
@@ -118,28 +116,6 @@ fn mount_driver(socket: &Path, options: &Options) -> Result<VirtioFs, Box<dyn Er
     Ok(VirtioFs::mount::<GuestHal>(transport, platform, &options)?)
 }
 
-/// How FUSE mounts it.
-fn config(source: &Path, options: &Options) -> Config {
-    let is_root = rustix::process::geteuid().is_root();
-    let mut config = Config::default();
-    config.mount_options = vec![
-        // A comma would end the name.
-        MountOption::FSName(source.display().to_string().replace(',', "_")),
-        MountOption::CUSTOM("subtype=virtio-fs-mount".into()),
-    ];
-    if options.read_only {
-        config.mount_options.push(MountOption::RO);
-    }
-    // Who walks through names that the kernel remembers is not seen by the driver.
-    if !options.kernel_cache.is_zero() {
-        config.mount_options.push(MountOption::DefaultPermissions);
-    }
-    config.acl = if options.allow_other.unwrap_or(is_root) { SessionACL::All } else { SessionACL::Owner };
-    config.n_threads = Some(options.threads);
-    config.clone_fd = true;
-    config
-}
-
 /// Notices the daemon's end while nobody uses the mount.
 fn watch(daemon: &Daemon, sender: Sender<Event>) -> io::Result<()> {
     let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
@@ -151,11 +127,7 @@ fn watch(daemon: &Daemon, sender: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-fn wait_for_the_end(
-    events: &Receiver<Event>,
-    mut unmounter: SessionUnmounter,
-    mountpoint: &Path,
-) -> Result<(), Box<dyn Error>> {
+fn wait_for_the_end(events: &Receiver<Event>, point: &mut MountPoint, mountpoint: &Path) -> Result<(), Box<dyn Error>> {
     let (mut is_asked_to_end, mut is_ending) = (false, false);
     loop {
         match events.recv()? {
@@ -165,26 +137,17 @@ fn wait_for_the_end(
             Event::Signal(signal) => {
                 log::info!("{signal}");
                 is_asked_to_end = true;
-                unmount(&mut unmounter, mountpoint);
+                point.unmount();
             }
             // A daemon that is let go of may end.
             Event::Lost(_) if is_ending => {}
             // Whoever waits for an answer gets an error when this process ends.
             Event::Lost(what) => {
-                unmount(&mut unmounter, mountpoint);
+                point.unmount();
                 return Err(format!("{} is ended: {what}", mountpoint.display()).into());
             }
             Event::Ending => is_ending = true,
             Event::Ended(result) => return Ok(result?),
         }
-    }
-}
-
-/// Unmounts; what is in use is taken out of sight, and ends with its last user.
-fn unmount(unmounter: &mut SessionUnmounter, mountpoint: &Path) {
-    let Err(error) = unmounter.unmount() else { return };
-    log::warn!("{}: {error}", mountpoint.display());
-    if let Err(error) = rustix::mount::unmount(mountpoint, UnmountFlags::DETACH) {
-        log::error!("{}: {error}", mountpoint.display());
     }
 }

@@ -87,6 +87,33 @@ fn umount_ends_the_program() {
 }
 
 #[test]
+fn what_was_mounted_there_before_stays_mounted() {
+    let folder = Folder::new();
+    let (share, point) = (folder.folder("share"), folder.folder("point"));
+    let mount = || run(within(10, env!("CARGO_BIN_EXE_virtio-fs-mount")).arg(&share).arg(&point));
+    mount();
+    mount();
+    let mounted = || fs::read_to_string("/proc/self/mounts").unwrap().matches(point.to_str().unwrap()).count();
+    assert_eq!(mounted(), 2);
+    run(within(10, "umount").arg(&point));
+    // The program of the upper one is through with it before its daemon ends.
+    assert!(until(|| daemons_of(&share) == 1));
+    assert_eq!(mounted(), 1);
+    fs::write(share.join("file"), "content").unwrap();
+    assert_eq!(fs::read(point.join("file")).unwrap(), b"content");
+    run(within(10, "umount").arg(&point));
+    assert!(until(|| daemons_of(&share) == 0));
+}
+
+/// How many processes have the folder in their command line.
+fn daemons_of(share: &Path) -> usize {
+    let share = share.to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    let lines = processes.filter_map(|path| fs::read(path).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).contains(&format!("--shared-dir\0{share}"))).count()
+}
+
+#[test]
 fn a_mount_in_use_goes_out_of_sight_and_ends_with_its_last_user() {
     let mut mount = Mount::new();
     fs::write(mount.share.join("file"), "content").unwrap();
@@ -124,6 +151,16 @@ fn in_the_background_the_mount_is_live_when_the_command_returns() {
     assert_eq!(fs::read(point.join("file")).unwrap(), b"content");
     run(within(10, "umount").arg(&point));
     assert!(fs::read_to_string(&log).unwrap().contains("LOOKUP"), "requests are logged");
+}
+
+#[test]
+fn without_its_log_it_does_not_stay_in_the_background() {
+    let folder = Folder::new();
+    let (share, point) = (folder.folder("share"), folder.folder("point"));
+    let (said, status) = refusal(&["--log", "/nonexistent/log", share.to_str().unwrap(), point.to_str().unwrap()]);
+    assert!(said.contains("/nonexistent/log"), "{said}");
+    assert_eq!(status, Some(1));
+    assert!(!is_mounted(&point));
 }
 
 #[test]

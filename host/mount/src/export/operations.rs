@@ -32,10 +32,6 @@ impl Filesystem for Export {
         Ok(())
     }
 
-    fn destroy(&mut self) {
-        self.end();
-    }
-
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let found = self.node(request, parent).and_then(|dir| dir.lookup(name.as_bytes()));
         self.entry(found, reply);
