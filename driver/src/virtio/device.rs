@@ -145,8 +145,8 @@ impl<H: Hal> Device<H> {
         self.platform.now() + self.request_timeout
     }
 
-    /// Waits until `waiting` is over, or the device stops, or, if somebody wants to know, the caller is interrupted. Gives
-    /// the device up if it failed, or at `deadline`.
+    /// Waits until `waiting` is over, or the device stops, or, if somebody wants to know, the caller is interrupted.
+    /// Gives the device up if it failed, or at `deadline`.
     fn wait(&self, waiting: &Waiting<'_, H>, deadline: Instant, interruptible: bool) {
         let mut ready = || waiting.is_over() || !self.is_running() || interruptible && self.platform.interrupted();
         loop {
@@ -168,8 +168,8 @@ impl<H: Hal> Device<H> {
         }
     }
 
-    /// Tells the server that the caller has given up the requests of `owned` whose numbers are above `told`, which becomes
-    /// the highest of them.
+    /// Tells the server that the caller has given up the requests of `owned` whose numbers are above `told`, which
+    /// becomes the highest of them.
     fn interrupt(&self, queue: &Queue<H>, owned: &Owned, told: &mut Unique) {
         while let Some(unique) = queue.next_in_flight(owned, *told) {
             *told = unique;
@@ -350,7 +350,8 @@ impl<H: Hal> Channel for Device<H> {
                 }
             }
             let mut idle = true;
-            loop {
+            // Once in any case: what ended the wait for a slot may be a reply that others wait for.
+            while idle || !in_flight.owned.is_empty() {
                 let finished = match queue.take_finished(&*self.platform, &mut in_flight.owned, &mut body) {
                     Ok(Some(finished)) => finished,
                     Ok(None) => break,
