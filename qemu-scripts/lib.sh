@@ -15,6 +15,8 @@ scripts=$repo/qemu-scripts
 # What setup unpacks, trees and logs. It stays here even when cargo's own folder lies elsewhere.
 work=$repo/target/qemu
 logs=$work/logs
+# What setup-suites builds and unpacks.
+tools=$repo/target/tools
 program=${0##*/}
 
 # Cargo's folder, absolute, because the scripts change into the repository.
@@ -96,6 +98,38 @@ build_kernel() {
 build_sample_tree() {
 	(cd "$repo" && cargo build --quiet --release -p sample-tree) >&2 || fail "host/sample-tree could not be built"
 	sample_tree=$CARGO_TARGET_DIR/release/sample-tree
+}
+
+# Installs packages with apt-get: install_packages REASON PACKAGE...
+install_packages() {
+	local reason=$1 as_root=()
+	shift
+	command -v apt-get >/dev/null || return 1
+	if [ "$(id -u)" != 0 ]; then
+		# Without a terminal sudo must not ask for a password.
+		if command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+			as_root=(sudo)
+		else
+			return 1
+		fi
+	fi
+	say "installs with apt-get: $* ($reason)"
+	local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q)
+	"${apt[@]}" install --no-install-recommends "$@" >"$logs/apt.log" 2>&1 && return
+	# The lists may be missing or old.
+	"${apt[@]}" update >>"$logs/apt.log" 2>&1 || true
+	"${apt[@]}" install --no-install-recommends "$@" >>"$logs/apt.log" 2>&1 && return
+	say "apt-get could not install $*; its last words ($logs/apt.log):"
+	tail -n 5 "$logs/apt.log" >&2
+	return 1
+}
+
+# The mirrors in this machine's own apt configuration, with no list fetched yet too; those of security updates have
+# no other packages.
+debian_mirrors() {
+	# shellcheck disable=SC2016 # apt expands these
+	apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
+		awk '$1 ~ /:\/\// && $2 !~ /security/ && $3 == "main" && !seen[$1]++ { print $1 }'
 }
 
 # Removes a tree, even one with directories that keep their owner out.

@@ -1,7 +1,7 @@
 //! What carries requests to the server and replies back.
 
 use crate::Error;
-use crate::wire::{FromBody, InHeader, Operation, OutHeader, Unique};
+use crate::wire::{FromBody, InHeader, Interrupt, NodeId, Operation, OutHeader, Unique};
 use core::iter;
 use zerocopy::IntoBytes;
 
@@ -111,6 +111,13 @@ impl<'a> Request<'a> {
             waits_for_others: O::WAITS_FOR_OTHERS,
             data,
         }
+    }
+
+    /// FUSE_INTERRUPT of the request with the number `unique`, to be posted.
+    pub(crate) fn interrupt(unique: Unique) -> Request<'static> {
+        // The request's own number with `FUSE_INT_REQ_BIT`.
+        let header = InHeader::new(Interrupt::OPCODE, NodeId(0), Unique(unique.0 | 1));
+        Request::new(header, &Interrupt { unique }, &[], &mut [])
     }
 
     /// The request, whose payload ends in so many bytes of [extensions](crate::wire::extension).

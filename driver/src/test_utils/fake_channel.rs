@@ -1,9 +1,9 @@
 //! A channel to the fake server without a device between.
 
-use super::{FakeServer, opcode};
+use super::{FakeServer, Outcome, opcode};
 use crate::Error;
 use crate::session::{Channel, Expected, Limits, Reply, Request};
-use crate::wire::OutHeader;
+use crate::wire::{OutHeader, Unique};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
@@ -16,6 +16,9 @@ use zerocopy::FromBytes;
 ///
 /// Like the device it holds several requests in flight, writes what the server answers into the buffers of a request
 /// before it looks at it, and is reset (all requests from then on fail) when a reply breaks the protocol.
+///
+/// A reply that the server gives [later](Outcome::Later) is waited for, while other threads' requests go on. Whoever
+/// waits asks [`set_interrupted`](Self::set_interrupted)'s hook whether to give up, and then sends INTERRUPT.
 ///
 /// ```
 /// use virtio_fs::test_utils::{FakeChannel, FakeServer};
@@ -37,7 +40,11 @@ use zerocopy::FromBytes;
 pub struct FakeChannel {
     server: Arc<Mutex<FakeServer>>,
     state: Arc<Mutex<State>>,
+    interrupted: Arc<Mutex<Option<Interrupted>>>,
 }
+
+/// Whether the caller that waits is to give up.
+type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// In which order requests that are in flight together are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,11 +67,19 @@ struct State {
     most_in_flight: usize,
 }
 
-/// A request that the server has answered already, which nobody knows yet.
+/// A request that the server has seen already, and perhaps answered, which nobody knows yet.
 struct InFlight<'a> {
     place: usize,
     request: Request<'a>,
-    reply: Option<Vec<u8>>,
+    outcome: Outcome,
+    /// INTERRUPT was sent.
+    interrupted: bool,
+}
+
+impl InFlight<'_> {
+    fn is_late(&self) -> bool {
+        matches!(self.outcome, Outcome::Later(_))
+    }
 }
 
 const RESET: Error = Error::Device("the device was reset");
@@ -80,7 +95,7 @@ impl FakeChannel {
             is_reset: false,
             most_in_flight: 0,
         };
-        Self { server: Arc::new(Mutex::new(server)), state: Arc::new(Mutex::new(state)) }
+        Self { server: Arc::new(Mutex::new(server)), state: Arc::new(Mutex::new(state)), interrupted: Arc::default() }
     }
 
     /// The server; keep it to ask it after the channel was given away.
@@ -108,6 +123,12 @@ impl FakeChannel {
         self.state.lock().carries = Some(requests);
     }
 
+    /// Sets what is asked, again and again and by each thread that waits, whether to give up. It may yield, and lock
+    /// the server.
+    pub fn set_interrupted(&self, hook: impl Fn() -> bool + Send + Sync + 'static) {
+        *self.interrupted.lock() = Some(Arc::new(hook));
+    }
+
     /// Whether the device was reset: by the driver, a failure, or a reply that broke the protocol.
     pub fn is_reset(&self) -> bool {
         self.state.lock().is_reset
@@ -133,7 +154,7 @@ impl FakeChannel {
         if state.is_reset { Err(RESET) } else { Ok(()) }
     }
 
-    fn send(&self, request: &mut Request<'_>) -> Option<Vec<u8>> {
+    fn send(&self, request: &mut Request<'_>) -> Outcome {
         let room = request.reply_head_bytes() + request.data().len();
         let bytes = request_bytes(request);
         let mut server = self.server.lock();
@@ -141,10 +162,39 @@ impl FakeChannel {
         server.handle(&bytes, room)
     }
 
+    /// Takes the replies that have come since. If there is none that could be given to the driver, gives the waiting
+    /// thread its chance to give up.
+    fn look_for_late_replies(&self, in_flight: &mut VecDeque<InFlight<'_>>) {
+        for one in in_flight.iter_mut() {
+            if let Outcome::Later(unique) = one.outcome
+                && let Some(reply) = self.server.lock().take_late_reply(unique)
+            {
+                one.outcome = Outcome::Reply(reply);
+            }
+        }
+        if in_flight.is_empty() || !in_flight.iter().all(InFlight::is_late) {
+            return;
+        }
+        let hook = self.interrupted.lock().clone();
+        if hook.is_some_and(|hook| hook()) {
+            for one in in_flight.iter_mut().filter(|one| !one.interrupted) {
+                self.interrupt(one.request.unique());
+                one.interrupted = true;
+            }
+        }
+        pause();
+    }
+
+    /// Sends INTERRUPT for a request.
+    fn interrupt(&self, unique: Unique) {
+        // A channel that carries nothing any more has nothing to interrupt.
+        let _ = self.post(&Request::interrupt(unique));
+    }
+
     /// Gives a reply to the driver as far as it fits.
     fn deliver(&self, in_flight: InFlight<'_>, done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>)) {
-        let InFlight { place, mut request, reply } = in_flight;
-        let reply = reply.unwrap_or_default();
+        let InFlight { place, mut request, outcome, .. } = in_flight;
+        let reply = outcome.into_reply().unwrap_or_default();
         let expected = Expected::of(&request);
         let head_bytes = request.reply_head_bytes();
         if self.is_reset() || reply.len() > head_bytes + request.data().len() {
@@ -199,18 +249,21 @@ impl Channel for FakeChannel {
                     exhausted = true;
                     break;
                 }
-                let reply = self.send(&mut request);
-                in_flight.push_back(InFlight { place, request, reply });
+                let outcome = self.send(&mut request);
+                in_flight.push_back(InFlight { place, request, outcome, interrupted: false });
                 let mut state = self.state.lock();
                 state.most_in_flight = state.most_in_flight.max(in_flight.len());
             }
+            self.look_for_late_replies(&mut in_flight);
+            let is_reset = self.is_reset();
+            let may_end = |one: &InFlight<'_>| is_reset || !one.is_late();
             let next = match completion {
-                Completion::InOrder => in_flight.pop_front(),
-                Completion::Reversed => in_flight.pop_back(),
+                Completion::InOrder => in_flight.iter().position(may_end),
+                Completion::Reversed => in_flight.iter().rposition(may_end),
             };
-            match next {
+            match next.and_then(|next| in_flight.remove(next)) {
                 Some(next) => self.deliver(next, done),
-                None if exhausted => return,
+                None if exhausted && in_flight.is_empty() => return,
                 None => {}
             }
         }
@@ -234,6 +287,14 @@ impl Channel for FakeChannel {
     }
 }
 
+/// Lets other threads run.
+fn pause() {
+    #[cfg(test)]
+    std::thread::yield_now();
+    #[cfg(not(test))]
+    core::hint::spin_loop();
+}
+
 /// The bytes of a request, in one piece.
 pub(crate) fn request_bytes(request: &Request<'_>) -> Vec<u8> {
     let mut bytes: Vec<u8> = request.head().flatten().copied().collect();
@@ -241,11 +302,11 @@ pub(crate) fn request_bytes(request: &Request<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Notes a request on the wrong queue: FORGETs, and nothing else, go on the high-priority queue.
+/// Notes a request on the wrong queue: FORGETs and INTERRUPT, and nothing else, go on the high-priority queue.
 fn note_queue(server: &mut FakeServer, request: &[u8], high_priority: bool) {
     let number = request.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
-    let is_forget = matches!(number, opcode::FORGET | opcode::BATCH_FORGET);
-    if is_forget != high_priority {
+    let is_urgent = matches!(number, opcode::FORGET | opcode::BATCH_FORGET | opcode::INTERRUPT);
+    if is_urgent != high_priority {
         let queue = if high_priority { "the high-priority queue" } else { "a request queue" };
         server.note_violation(format!("{} was sent on {queue}", opcode::name(number)));
     }

@@ -31,7 +31,7 @@ mod xorshift;
 
 pub use fake_channel::{Completion, FakeChannel};
 pub use fake_platform::FakePlatform;
-pub use fake_server::{FakeServer, Fault, Leftovers, ServerOptions};
+pub use fake_server::{Caller, Extensions, FakeServer, Fault, HeldLock, Leftovers, Outcome, ServerOptions};
 pub use mount::mount;
 #[cfg(test)]
 pub(crate) use mounted::{Mounted, assert_ended_well};

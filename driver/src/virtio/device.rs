@@ -1,9 +1,10 @@
 //! A virtio-fs device in operation: the real channel of a session.
 
 use super::config::Config;
-use super::queue::{Owned, Queue, QueueOptions};
+use super::queue::{Body, Owned, Queue, QueueOptions, Waiting};
 use super::transport::{DeviceStatus, Transport};
 use crate::session::{Channel, Limits, Reply, Request};
+use crate::wire::Unique;
 use crate::{Error, Instant, Platform};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -120,7 +121,10 @@ impl<H: Hal> Device<H> {
 
     /// The request queue for the CPU this runs on.
     fn request_queue(&self) -> &Queue<H> {
-        &self.requests[self.platform.cpu() % self.requests.len()]
+        match &self.requests[..] {
+            [only] => only,
+            all => &all[self.platform.cpu() % all.len()],
+        }
     }
 
     fn is_running(&self) -> bool {
@@ -132,13 +136,17 @@ impl<H: Hal> Device<H> {
         self.platform.now() + self.request_timeout
     }
 
-    /// Waits until something happens in `queue` that may concern `owned`, or the device stops. Gives the device up if
-    /// it failed, or at `deadline`.
-    fn wait(&self, queue: &Queue<H>, owned: &Owned, deadline: Instant) {
-        let mut ready = || queue.has_progress(owned) || !self.is_running();
+    /// Waits until `waiting` is over, or the device stops, or, if somebody wants to know, the caller is interrupted. Gives
+    /// the device up if it failed, or at `deadline`.
+    fn wait(&self, waiting: &Waiting<'_, H>, deadline: Instant, interruptible: bool) {
+        let mut ready = || waiting.is_over() || !self.is_running() || interruptible && self.platform.interrupted();
         loop {
             let look_again = self.platform.now() + STATUS_INTERVAL;
             if self.platform.wait_until(deadline.min(look_again), &mut ready) {
+                // The interrupt that ended the wait may stand for several queues.
+                if self.queues().any(|queue| queue.number != waiting.queue() && queue.is_overdue()) {
+                    self.platform.wake();
+                }
                 return;
             }
             let status = self.transport.status();
@@ -147,6 +155,17 @@ impl<H: Hal> Device<H> {
             }
             if self.platform.now() >= deadline {
                 return self.fail("it did not answer in time");
+            }
+        }
+    }
+
+    /// Tells the server that the caller has given up the requests of `owned` whose numbers are above `told`, which becomes
+    /// the highest of them.
+    fn interrupt(&self, queue: &Queue<H>, owned: &Owned, told: &mut Unique) {
+        while let Some(unique) = queue.next_in_flight(owned, *told) {
+            *told = unique;
+            if let Err(error) = self.post(&Request::interrupt(unique)) {
+                log::debug!("{unique:?} was not interrupted: {error}");
             }
         }
     }
@@ -164,6 +183,8 @@ impl<H: Hal> Device<H> {
         let exchange = self.life.compare_exchange(life::RUNNING, life::STOPPING, Ordering::AcqRel, Ordering::Acquire);
         if exchange.is_ok() {
             self.queues().for_each(Queue::close);
+            // Those who wait shall wait for the end of this instead.
+            self.platform.wake();
             while let Err(error) = self.transport.reset(&*self.platform) {
                 log::error!("the virtio-fs device does not stop: {error}");
                 if !self.queues().any(Queue::has_borrowed) {
@@ -174,8 +195,9 @@ impl<H: Hal> Device<H> {
                 // The buffers of the requests in flight are not ours to return until it is known to have stopped.
                 self.platform.wait_until(self.platform.now() + Duration::from_secs(1), &mut || false);
             }
-            self.queues().for_each(Queue::lose_all);
+            self.queues().for_each(|queue| queue.lose_all(&*self.platform));
             self.life.store(life::STOPPED, Ordering::Release);
+            self.platform.wake();
         }
         let mut stopped = || self.life.load(Ordering::Acquire) == life::STOPPED;
         while !stopped() {
@@ -257,7 +279,8 @@ impl<H: Hal> Drop for InFlight<'_, H> {
         if !self.owned.is_empty() {
             self.device.fail("a request was abandoned");
             // Nobody asks for the results; the buffers are unshared all the same.
-            while let Ok(Some(_)) = self.queue.take_finished(&mut self.owned) {}
+            let mut body = [0; size_of::<Body>()];
+            while let Ok(Some(_)) = self.queue.take_finished(&*self.device.platform, &mut self.owned, &mut body) {}
         }
     }
 }
@@ -279,8 +302,12 @@ impl<H: Hal> Channel for Device<H> {
         let mut in_flight = InFlight { device: self, queue, owned: Owned::default() };
         // When one of the requests in flight must have come back. What other threads get back does not put it off.
         let mut deadline = None;
+        // A reply may take as long as others please, until the caller is interrupted.
+        let mut waits_for_others = false;
+        // The highest number of a request that the server was told to give up.
+        let mut told = Unique(0);
+        let mut body = [0; size_of::<Body>()];
         loop {
-            queue.observe(&mut in_flight.owned);
             if !self.is_running() {
                 self.stop();
                 if in_flight.owned.is_empty() {
@@ -296,7 +323,9 @@ impl<H: Hal> Channel for Device<H> {
                 // the device first.
                 let notify = unsafe {
                     let mut refused = |place, error| done(place, Err(error));
-                    queue.submit(&mut in_flight.owned, &mut || source.next(), &mut refused)
+                    let mut next =
+                        || source.next().inspect(|(_, request)| waits_for_others |= request.waits_for_others());
+                    queue.submit(&*self.platform, &mut in_flight.owned, &mut next, &mut refused)
                 };
                 if notify {
                     self.transport.notify(queue.number);
@@ -307,7 +336,7 @@ impl<H: Hal> Channel for Device<H> {
             }
             let mut idle = true;
             loop {
-                let finished = match queue.take_finished(&mut in_flight.owned) {
+                let finished = match queue.take_finished(&*self.platform, &mut in_flight.owned, &mut body) {
                     Ok(Some(finished)) => finished,
                     Ok(None) => break,
                     Err(rule) => {
@@ -320,38 +349,48 @@ impl<H: Hal> Channel for Device<H> {
                 if let Err(Error::Protocol(rule)) = finished.result {
                     self.fail(rule);
                 }
-                let reply = |data_bytes| Reply { body: &finished.body[..finished.body_bytes], data_bytes };
+                let reply = |data_bytes| Reply { body: &body[..finished.body_bytes], data_bytes };
                 done(finished.place, finished.result.map(reply));
             }
-            if source.peek().is_none() && in_flight.owned.is_empty() {
+            let is_done = source.peek().is_none();
+            if is_done && in_flight.owned.is_empty() {
                 return;
             }
-            if idle && in_flight.owned.is_empty() {
-                // For a slot, that is for others.
-                self.wait(queue, &in_flight.owned, self.deadline());
-            } else if idle {
-                self.wait(queue, &in_flight.owned, *deadline.get_or_insert_with(|| self.deadline()));
+            if idle {
+                if self.platform.interrupted() {
+                    self.interrupt(queue, &in_flight.owned, &mut told);
+                }
+                let waiting = queue.wait_for(&in_flight.owned, !is_done);
+                if in_flight.owned.is_empty() {
+                    // For a slot, that is for others.
+                    self.wait(&waiting, self.deadline(), false);
+                } else if told == Unique(0) {
+                    let patient = Instant(Duration::MAX);
+                    let deadline =
+                        if waits_for_others { patient } else { *deadline.get_or_insert_with(|| self.deadline()) };
+                    self.wait(&waiting, deadline, true);
+                } else {
+                    self.wait(&waiting, *deadline.get_or_insert_with(|| self.deadline()), false);
+                }
             }
         }
     }
 
     fn post(&self, request: &Request<'_>) -> Result<(), Error> {
         let queue = &self.high_priority;
-        let mut owned = Owned::default();
         let deadline = self.deadline();
         loop {
-            queue.observe(&mut owned);
             if !self.is_running() {
                 return Err(Error::Device("the device was reset"));
             }
-            match queue.post(request) {
+            match queue.post(&*self.platform, request) {
                 Ok(Some(notify)) => {
                     if notify {
                         self.transport.notify(queue.number);
                     }
                     return Ok(());
                 }
-                Ok(None) => self.wait(queue, &owned, deadline),
+                Ok(None) => self.wait(&queue.wait_for(&Owned::default(), true), deadline, false),
                 Err(Error::Protocol(rule)) => self.fail(rule),
                 Err(error) => return Err(error),
             }
@@ -360,16 +399,14 @@ impl<H: Hal> Channel for Device<H> {
 
     fn drain_posts(&self) -> Result<(), Error> {
         let queue = &self.high_priority;
-        let mut owned = Owned::default();
         let deadline = self.deadline();
         loop {
-            queue.observe(&mut owned);
             if !self.is_running() {
                 return Err(Error::Device("the device was reset"));
             }
-            match queue.is_idle() {
+            match queue.is_idle(&*self.platform) {
                 Ok(true) => return Ok(()),
-                Ok(false) => self.wait(queue, &owned, deadline),
+                Ok(false) => self.wait(&queue.wait_until_idle(), deadline, false),
                 Err(rule) => self.fail(rule),
             }
         }

@@ -85,10 +85,17 @@ impl<H: Hal> DmaRegion<H> {
     /// Reads `out.len()` bytes from `offset` on.
     pub(super) fn copy_out(&self, offset: usize, out: &mut [u8]) {
         let pointer = self.pointer(offset, out.len(), 1);
-        for (at, byte) in out.iter_mut().enumerate() {
-            // SAFETY: `at` is below the length that `pointer` checked. Volatile, because a device that breaks the rules
-            // may write at the same time.
-            *byte = unsafe { pointer.add(at).read_volatile() };
+        // Volatile, because a device that breaks the rules may write at the same time. In words, as the device's last
+        // write and this read are on the way of every reply.
+        let (words, rest) = out.as_chunks_mut::<8>();
+        let rest_at = 8 * words.len();
+        for (at, word) in words.iter_mut().enumerate() {
+            // SAFETY: below the length that `pointer` checked. Bytes need no alignment, and every bit pattern is some.
+            *word = unsafe { pointer.add(8 * at).cast::<[u8; 8]>().read_volatile() };
+        }
+        for (at, byte) in rest.iter_mut().enumerate() {
+            // SAFETY: as above.
+            *byte = unsafe { pointer.add(rest_at + at).read_volatile() };
         }
     }
 }

@@ -35,7 +35,7 @@ pub use op::setattr::{SetAttr, SetTime};
 pub use op::setxattr::XattrFlags;
 pub use op::statfs::StatFs;
 pub(crate) use op::*;
-#[cfg(any(test, feature = "test-utils"))]
+#[cfg(test)]
 pub(crate) use {attr::RawAttr, entry::RawEntry};
 
 use crate::Error;

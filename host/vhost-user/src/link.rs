@@ -150,7 +150,7 @@ impl Shared {
             if reason != LinkState::QueueError {
                 let _ = self.socket.shutdown(Shutdown::Both);
             }
-            self.bell.ring();
+            self.bell.wake();
         } else if reason == LinkState::Closed {
             let _ = self.socket.shutdown(Shutdown::Both);
         }

@@ -47,6 +47,10 @@ unsafe impl Platform for NativePlatform {
         self.bell.wait_until(end, ready)
     }
 
+    fn wake(&self) {
+        self.bell.wake();
+    }
+
     fn cpu(&self) -> usize {
         rustix::thread::sched_getcpu()
     }

@@ -2,96 +2,54 @@
 //!
 //! It answers as virtiofsd does where that is one of several right ways: nodeids are handed out by LOOKUP and
 //! READDIRPLUS, end with the last FORGET and are never used again; cookies of listings are opaque (and count
-//! downwards); "." and ".." are listed; the first file handle is 0. It serves no request that changes anything; tests
-//! change its files from outside, between requests.
+//! downwards); "." and ".." are listed; the first file handle is 0. It checks no permission but for ACCESS, and reading
+//! does not change the time of access.
+//!
+//! Tests may change its files from outside, between requests.
 //!
 //! Nothing that arrives makes it panic. What the driver must not send is answered with EINVAL (EIO outside a session)
 //! and noted in [`FakeServer::violations`].
 
+mod attributes;
+mod build;
+mod content;
+mod create;
+mod data;
+mod extensions;
 mod fault;
+mod fuse;
+mod listing;
+mod locking;
+mod locks;
+mod lookups;
+mod names;
+mod open;
 mod operations;
+mod options;
 mod replies;
 mod request;
 mod session;
 mod tree;
+mod xattr;
 
+pub use extensions::Extensions;
 pub use fault::Fault;
+pub use locks::HeldLock;
+pub use options::ServerOptions;
+pub use request::Caller;
 
 use super::opcode;
-use crate::wire::{Attr, FileType, InHeader, NodeId, StatFs};
-use crate::{Errno, Timestamp};
+use crate::Errno;
+use crate::wire::NodeId;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 use fault::Faults;
-use request::{Args, Failure};
+use locks::LockTable;
+use request::{Args, Failure, Header};
 use session::Session;
 use tree::Tree;
-use zerocopy::FromBytes;
-
-/// What a [`FakeServer`] can and how it answers. A change counts from the next request on, the first four fields from
-/// the next INIT on.
-#[derive(Clone, Debug)]
-pub struct ServerOptions {
-    /// The minor version in the INIT reply.
-    pub minor: u32,
-    /// The flags that the server knows, those of `flags2` in the upper half. The INIT reply has those that were asked
-    /// for.
-    pub init_flags: u64,
-    /// The most bytes of one WRITE.
-    pub max_write_bytes: u32,
-    /// The most pages (of 4096 bytes) of one READ or listing.
-    pub max_pages: u16,
-    /// How long names and attributes may be believed.
-    pub ttl: Duration,
-    /// How long it may be believed that a name does not exist; `None`: LOOKUP answers ENOENT.
-    pub negative_ttl: Option<Duration>,
-    /// Whether files are to be opened; if not, OPEN answers ENOSYS.
-    pub open: bool,
-    /// Whether directories are to be opened; if not, OPENDIR answers ENOSYS.
-    pub opendir: bool,
-    /// `FOPEN_` flags in the replies to OPEN and OPENDIR.
-    pub open_flags: u32,
-    /// Whether READDIRPLUS is served.
-    pub readdirplus: bool,
-    /// Whether STATX is served.
-    pub statx: bool,
-    /// Whether DESTROY has a reply. virtiofsd gives none: it uses the buffer with a length of 0.
-    pub destroy_replies: bool,
-    /// What STATFS answers.
-    pub statfs: StatFs,
-}
-
-impl Default for ServerOptions {
-    /// virtiofsd 1.13 with its default settings.
-    fn default() -> Self {
-        Self {
-            minor: 38,
-            init_flags: 0x0104_4844_f829,
-            max_write_bytes: 1 << 20,
-            max_pages: 256,
-            ttl: Duration::from_secs(1),
-            negative_ttl: None,
-            open: true,
-            opendir: true,
-            open_flags: 0,
-            readdirplus: true,
-            statx: false,
-            destroy_replies: false,
-            statfs: StatFs {
-                fragment_size_bytes: 4096,
-                block_size_bytes: 4096,
-                blocks: 1_000_000,
-                blocks_free: 600_000,
-                blocks_available: 500_000,
-                files: 70_000,
-                files_free: 60_000,
-                name_max_bytes: 255,
-            },
-        }
-    }
-}
 
 /// A FUSE server in memory. See [`test_utils`](crate::test_utils) for an example.
 pub struct FakeServer {
@@ -99,10 +57,40 @@ pub struct FakeServer {
     pub options: ServerOptions,
     tree: Tree,
     session: Session,
+    locks: LockTable,
     faults: Faults,
     opcodes: Vec<u32>,
+    /// The last request of each kind.
+    last: BTreeMap<u32, Last>,
+    /// The opcodes of requests that asked to clear set-id bits.
+    kills: Vec<u32>,
+    ignored_interrupts: usize,
     violations: Vec<String>,
     left_at_destroy: Vec<Leftovers>,
+    /// Requests without an answer yet, and answers that nobody took yet, by their `unique`.
+    pending: BTreeMap<u64, Pending>,
+    late: BTreeMap<u64, Vec<u8>>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has this reply.
+    Reply(Vec<u8>),
+    /// It has no reply.
+    NoReply,
+    /// The reply of the request with this `unique` comes later: see [`FakeServer::take_late_reply`].
+    Later(u64),
+}
+
+impl Outcome {
+    /// The reply, if there is one now.
+    pub fn into_reply(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Reply(reply) => Some(reply),
+            Self::NoReply | Self::Later(_) => None,
+        }
+    }
 }
 
 /// What the driver held when it sent DESTROY, which a server then has to clear up.
@@ -112,6 +100,21 @@ pub struct Leftovers {
     pub known_nodes: usize,
     /// Files and directories that were not closed.
     pub open_handles: usize,
+    /// Locks that were not released.
+    pub locks: usize,
+}
+
+/// A request whose answer comes later.
+struct Pending {
+    opcode: u32,
+    due: Vec<Fault>,
+    reply_room_bytes: usize,
+}
+
+struct Last {
+    caller: Caller,
+    request: Vec<u8>,
+    extensions: Extensions,
 }
 
 impl FakeServer {
@@ -121,76 +124,17 @@ impl FakeServer {
             options: ServerOptions::default(),
             tree: Tree::new(),
             session: Session::default(),
+            locks: LockTable::default(),
             faults: Faults::default(),
             opcodes: Vec::new(),
+            last: BTreeMap::new(),
+            kills: Vec::new(),
+            ignored_interrupts: 0,
             violations: Vec::new(),
             left_at_destroy: Vec::new(),
+            pending: BTreeMap::new(),
+            late: BTreeMap::new(),
         }
-    }
-
-    /// Makes a directory and those that lead to it, where they are missing.
-    ///
-    /// # Panics
-    ///
-    /// This and the other methods that build the tree panic if something in the way is of another kind.
-    pub fn dir(&mut self, path: impl AsRef<[u8]>) -> &mut Self {
-        self.tree.make(path.as_ref(), FileType::Directory);
-        self
-    }
-
-    /// Makes a file, or gives it other content.
-    pub fn file(&mut self, path: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> &mut Self {
-        self.tree.make(path.as_ref(), FileType::Regular).set_content(content.as_ref());
-        self
-    }
-
-    /// Makes a symbolic link, or gives it another target.
-    pub fn symlink(&mut self, path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> &mut Self {
-        self.tree.make(path.as_ref(), FileType::Symlink).set_content(target.as_ref());
-        self
-    }
-
-    /// Makes a node without content: a pipe, a socket, a device.
-    pub fn special(&mut self, path: impl AsRef<[u8]>, file_type: FileType) -> &mut Self {
-        self.tree.make(path.as_ref(), file_type);
-        self
-    }
-
-    /// Takes a file, or a directory with all that is in it, out of the tree; nodeids and file handles stay good.
-    ///
-    /// # Panics
-    ///
-    /// Panics if there is none.
-    pub fn remove(&mut self, path: impl AsRef<[u8]>) -> &mut Self {
-        let path = path.as_ref();
-        assert!(self.tree.remove(path).is_some(), "there is no {}", path.escape_ascii());
-        self
-    }
-
-    /// The attributes of a node, to be changed: mode, owner, times, also to what cannot be. A content and its size are
-    /// set by [`file`](Self::file).
-    ///
-    /// # Panics
-    ///
-    /// Panics if there is no such node.
-    pub fn attr_mut(&mut self, path: impl AsRef<[u8]>) -> &mut Attr {
-        let node = self.existing(path.as_ref());
-        &mut self.tree.node_mut(node).attr
-    }
-
-    /// Sets when a node was made, or that the server does not know. Only STATX tells.
-    ///
-    /// # Panics
-    ///
-    /// Panics if there is no such node.
-    pub fn set_born(&mut self, path: impl AsRef<[u8]>, born: Option<Timestamp>) -> &mut Self {
-        let node = self.existing(path.as_ref());
-        self.tree.node_mut(node).born = born;
-        self
-    }
-
-    fn existing(&self, path: &[u8]) -> usize {
-        self.tree.find(path).unwrap_or_else(|| panic!("there is no {}", path.escape_ascii()))
     }
 
     /// The opcodes of all requests so far, in the order they came.
@@ -208,6 +152,31 @@ impl FakeServer {
         self.opcodes.clear();
     }
 
+    /// The bytes of the last request of a kind, header included.
+    pub fn last_request(&self, opcode: u32) -> Option<&[u8]> {
+        self.last.get(&opcode).map(|last| &last.request[..])
+    }
+
+    /// On whose behalf the last request of a kind came.
+    pub fn last_caller(&self, opcode: u32) -> Option<Caller> {
+        self.last.get(&opcode).map(|last| last.caller)
+    }
+
+    /// The extensions of the last request of a kind; those that break a rule are left out.
+    pub fn last_extensions(&self, opcode: u32) -> Option<&Extensions> {
+        self.last.get(&opcode).map(|last| &last.extensions)
+    }
+
+    /// How many requests of a kind asked to clear set-user-id and set-group-id bits (`KILL_SUIDGID`).
+    pub fn kill_requests(&self, opcode: u32) -> usize {
+        self.kills.iter().filter(|&&one| one == opcode).count()
+    }
+
+    /// How many INTERRUPTs named a request that was not in flight.
+    pub fn ignored_interrupts(&self) -> usize {
+        self.ignored_interrupts
+    }
+
     /// What the driver did that it must not do, one sentence each.
     pub fn violations(&self) -> &[String] {
         &self.violations
@@ -216,11 +185,6 @@ impl FakeServer {
     /// How many lookups of a nodeid the driver has to forget; 0 if it is not known.
     pub fn nlookup(&self, nodeid: NodeId) -> u64 {
         self.session.nlookup(nodeid.0)
-    }
-
-    /// The nodeid that the node at a path has for the driver, if it has one.
-    pub fn nodeid(&self, path: impl AsRef<[u8]>) -> Option<NodeId> {
-        self.session.nodeid_of(self.tree.find(path.as_ref())?).map(NodeId)
     }
 
     /// How many nodeids the driver has to forget.
@@ -233,6 +197,11 @@ impl FakeServer {
         self.session.open_handles()
     }
 
+    /// The requests whose replies come later and did not come yet, by their `unique`.
+    pub fn waiting(&self) -> Vec<u64> {
+        self.pending.keys().copied().collect()
+    }
+
     /// What was left at each DESTROY so far. After it there is nothing to see: it clears everything.
     pub fn left_at_destroy(&self) -> &[Leftovers] {
         &self.left_at_destroy
@@ -243,19 +212,24 @@ impl FakeServer {
         self.violations.push(what);
     }
 
-    /// Serves one request, and gives the whole reply; `None` if there is none to give. `reply_room_bytes` is the size
-    /// of the buffer for the reply.
-    pub fn handle(&mut self, request: &[u8], reply_room_bytes: usize) -> Option<Vec<u8>> {
-        let Ok((header, args)) = InHeader::read_from_prefix(request) else {
+    /// Serves one request. `reply_room_bytes` is the size of the buffer for the reply.
+    ///
+    /// Any request may let those that wait get on.
+    pub fn handle(&mut self, request: &[u8], reply_room_bytes: usize) -> Outcome {
+        let Ok((header, args)) = Header::read(request) else {
             self.note_violation(format!("a request of {} bytes is shorter than its header", request.len()));
-            return Some(replies::reply(0, Err(Errno::EINVAL)));
+            return Outcome::Reply(replies::reply(0, Err(Errno::EINVAL)));
         };
-        self.opcodes.push(header.opcode);
-        let due = self.faults.take(header.opcode);
+        let opcode = header.opcode;
+        self.opcodes.push(opcode);
+        let last = Last { caller: header.caller, request: request.to_vec(), extensions: Extensions::default() };
+        self.last.insert(opcode, last);
+        let due = self.faults.take(opcode);
         let refused = due.iter().find_map(|fault| match fault {
             Fault::Refuse(errno) => Some(*errno),
             _ => None,
         });
+        let refused = refused.or_else(|| self.options.refused.get(&opcode).copied());
 
         let result = match self.check(&header, request.len()) {
             Ok(()) => match refused {
@@ -264,28 +238,59 @@ impl FakeServer {
             },
             Err(failure) => Err(failure),
         };
-        let result = result.map_err(|failure| match failure {
-            Failure::Refused(errno) => errno,
-            Failure::Violation(what) => {
-                let name = opcode::name(header.opcode);
-                self.note_violation(format!("{name} (unique {}): {what}", header.unique));
-                if self.session.is_open() { Errno::EINVAL } else { Errno::EIO }
+        let result = match result {
+            Ok(body) => Ok(body),
+            Err(Failure::Waits) => {
+                self.pending.insert(header.unique, Pending { opcode, due, reply_room_bytes });
+                self.settle();
+                return Outcome::Later(header.unique);
             }
-        });
-        match header.opcode {
-            opcode::FORGET | opcode::BATCH_FORGET => return None,
-            opcode::DESTROY if result.is_ok() && !self.options.destroy_replies => return None,
+            Err(Failure::Refused(errno)) => Err(errno),
+            Err(Failure::Violation(what)) => {
+                self.note_violation(format!("{} (unique {}): {what}", opcode::name(opcode), header.unique));
+                Err(if self.session.is_open() { Errno::EINVAL } else { Errno::EIO })
+            }
+        };
+        self.settle();
+        match opcode {
+            opcode::FORGET | opcode::BATCH_FORGET | opcode::INTERRUPT => return Outcome::NoReply,
+            opcode::DESTROY if result.is_ok() && !self.options.destroy_replies => return Outcome::NoReply,
             _ => {}
         }
+        Outcome::Reply(self.finish(header.unique, &Pending { opcode, due, reply_room_bytes }, result))
+    }
 
-        let mut reply = replies::reply(header.unique, result);
-        if reply.len() > reply_room_bytes {
-            let name = opcode::name(header.opcode);
-            self.note_violation(format!("{name}: a reply of {} bytes has room for {reply_room_bytes}", reply.len()));
-            reply = replies::reply(header.unique, Err(Errno::EINVAL));
+    /// The reply of a request that was answered with [`Outcome::Later`], once it is there.
+    pub fn take_late_reply(&mut self, unique: u64) -> Option<Vec<u8>> {
+        self.late.remove(&unique)
+    }
+
+    /// Answers those who got what they waited for.
+    fn settle(&mut self) {
+        while let Some(wait) = self.locks.grant() {
+            self.session.note_flock(wait.fh, &wait.lock);
+            self.answer_late(wait.unique, Ok(Vec::new()));
         }
-        self.faults.apply(&due, header.opcode, &mut reply);
-        Some(reply)
+    }
+
+    fn answer_late(&mut self, unique: u64, result: Result<Vec<u8>, Errno>) {
+        if let Some(pending) = self.pending.remove(&unique) {
+            let reply = self.finish(unique, &pending, result);
+            self.late.insert(unique, reply);
+        }
+    }
+
+    /// The whole reply, with the faults that are due.
+    fn finish(&mut self, unique: u64, request: &Pending, result: Result<Vec<u8>, Errno>) -> Vec<u8> {
+        let &Pending { opcode, ref due, reply_room_bytes } = request;
+        let mut reply = replies::reply(unique, result);
+        if reply.len() > reply_room_bytes {
+            let name = opcode::name(opcode);
+            self.note_violation(format!("{name}: a reply of {} bytes has room for {reply_room_bytes}", reply.len()));
+            reply = replies::reply(unique, Err(Errno::EINVAL));
+        }
+        self.faults.apply(due, opcode, &mut reply);
+        reply
     }
 }
 

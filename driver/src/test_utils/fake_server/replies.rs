@@ -1,17 +1,20 @@
 //! Replies as the fake server writes them.
 
-use crate::wire::{Attr, FileType, OutHeader, RawAttr, RawEntry, StatFs};
+use super::fuse;
+use super::locks::HeldLock;
+use crate::wire::{Attr, FileType, StatFs};
 use crate::{Errno, Timestamp};
 use alloc::vec::Vec;
 use core::time::Duration;
-use zerocopy::IntoBytes;
 
-/// The length of what READDIRPLUS puts before an entry.
-pub(super) const ENTRY_BYTES: usize = size_of::<RawEntry>();
+/// The length of `fuse_out_header`.
+const HEADER_BYTES: usize = 16;
+/// The length of `fuse_entry_out`, which READDIRPLUS puts before an entry.
+pub(super) const ENTRY_BYTES: usize = 128;
 
 /// A reply, or a part of it, that grows field by field.
 #[derive(Default)]
-pub(super) struct Bytes(pub(super) Vec<u8>);
+struct Bytes(Vec<u8>);
 
 impl Bytes {
     fn put(mut self, bytes: &[u8]) -> Self {
@@ -49,8 +52,8 @@ pub(super) fn reply(unique: u64, result: Result<Vec<u8>, Errno>) -> Vec<u8> {
         Err(errno) => (-i32::from(errno.0), Vec::new()),
     };
     // No body comes near 4 GiB.
-    let header = OutHeader { len: (OutHeader::BYTES + body.len()) as u32, error, unique };
-    Bytes::default().put(header.as_bytes()).put(&body).0
+    let len = (HEADER_BYTES + body.len()) as u32;
+    Bytes::default().u32(len).u32(error as u32).u64(unique).put(&body).0
 }
 
 /// The `DT_` value of a directory entry.
@@ -70,39 +73,34 @@ fn mode(attr: &Attr) -> u32 {
     dt(attr.file_type) << 12 | u32::from(attr.permissions)
 }
 
-fn raw_attr(attr: &Attr) -> RawAttr {
-    RawAttr {
-        ino: attr.ino,
-        size: attr.size_bytes,
-        blocks: attr.blocks,
-        atime: attr.accessed.seconds as u64,
-        mtime: attr.modified.seconds as u64,
-        ctime: attr.changed.seconds as u64,
-        atimensec: attr.accessed.nanoseconds,
-        mtimensec: attr.modified.nanoseconds,
-        ctimensec: attr.changed.nanoseconds,
-        mode: mode(attr),
-        nlink: attr.nlink,
-        uid: attr.uid,
-        gid: attr.gid,
-        rdev: attr.rdev,
-        blksize: attr.block_size_bytes,
-        flags: attr.submount.into(),
-    }
+/// `fuse_attr`.
+fn raw_attr(attr: &Attr) -> Vec<u8> {
+    let [accessed, modified, changed] = [attr.accessed, attr.modified, attr.changed];
+    Bytes::default()
+        .u64(attr.ino)
+        .u64(attr.size_bytes)
+        .u64(attr.blocks)
+        .u64(accessed.seconds as u64)
+        .u64(modified.seconds as u64)
+        .u64(changed.seconds as u64)
+        .u32(accessed.nanoseconds)
+        .u32(modified.nanoseconds)
+        .u32(changed.nanoseconds)
+        .u32(mode(attr))
+        .u32(attr.nlink)
+        .u32(attr.uid)
+        .u32(attr.gid)
+        .u32(attr.rdev)
+        .u32(attr.block_size_bytes)
+        .u32(attr.submount.into())
+        .0
 }
 
 /// `fuse_entry_out`.
-pub(super) fn entry(nodeid: u64, attr: &Attr, entry_ttl: Duration, attr_ttl: Duration) -> Vec<u8> {
-    let entry = RawEntry {
-        nodeid,
-        generation: 0,
-        entry_valid: entry_ttl.as_secs(),
-        attr_valid: attr_ttl.as_secs(),
-        entry_valid_nsec: entry_ttl.subsec_nanos(),
-        attr_valid_nsec: attr_ttl.subsec_nanos(),
-        attr: raw_attr(attr),
-    };
-    entry.as_bytes().to_vec()
+pub(super) fn entry(nodeid: u64, attr: &Attr, ttl: Duration) -> Vec<u8> {
+    let (seconds, nanoseconds) = (ttl.as_secs(), ttl.subsec_nanos());
+    let head = Bytes::default().u64(nodeid).u64(0).u64(seconds).u64(seconds).u32(nanoseconds).u32(nanoseconds);
+    head.put(&raw_attr(attr)).0
 }
 
 /// `fuse_entry_out` of a name that does not exist: all zero but for how long that may be believed.
@@ -113,7 +111,7 @@ pub(super) fn negative_entry(ttl: Duration) -> Vec<u8> {
 /// `fuse_attr_out`.
 pub(super) fn attr(attr: &Attr, ttl: Duration) -> Vec<u8> {
     let head = Bytes::default().u64(ttl.as_secs()).u32(ttl.subsec_nanos()).u32(0);
-    head.put(raw_attr(attr).as_bytes()).0
+    head.put(&raw_attr(attr)).0
 }
 
 /// `fuse_statx_out`.
@@ -153,6 +151,27 @@ pub(super) fn open(fh: u64, flags: u32) -> Vec<u8> {
     Bytes::default().u64(fh).u32(flags).u32(0).0
 }
 
+/// `fuse_write_out` and `fuse_getxattr_out`.
+pub(super) fn size(bytes: u32) -> Vec<u8> {
+    Bytes::default().u32(bytes).u32(0).0
+}
+
+/// `fuse_lseek_out` and `fuse_copy_file_range_out`.
+pub(super) fn long(value: u64) -> Vec<u8> {
+    Bytes::default().u64(value).0
+}
+
+/// `fuse_lk_out`.
+pub(super) fn lock(lock: Option<&HeldLock>) -> Vec<u8> {
+    let (start, end, pid) = lock.map_or((0, 0, 0), |lock| (lock.start, lock.end, lock.pid));
+    let kind = match lock {
+        None => fuse::F_UNLCK,
+        Some(lock) if lock.exclusive => fuse::F_WRLCK,
+        Some(_) => fuse::F_RDLCK,
+    };
+    Bytes::default().u64(start).u64(end).u32(kind).u32(pid).0
+}
+
 /// `fuse_statfs_out`.
 pub(super) fn statfs(statfs: &StatFs) -> Vec<u8> {
     Bytes::default()
@@ -172,4 +191,32 @@ pub(super) fn statfs(statfs: &StatFs) -> Vec<u8> {
 pub(super) fn dirent(attr: &Attr, cookie: u64, name: &[u8]) -> Vec<u8> {
     let head = Bytes::default().u64(attr.ino).u64(cookie).u32(name.len() as u32).u32(dt(attr.file_type));
     head.put(name).zeros(name.len().next_multiple_of(8) - name.len()).0
+}
+
+/// What differs between INIT replies.
+pub(super) struct Init {
+    pub(super) minor: u32,
+    pub(super) max_readahead: u32,
+    pub(super) flags: u64,
+    pub(super) max_write: u32,
+    pub(super) max_pages: u16,
+}
+
+/// `fuse_init_out`.
+pub(super) fn init(init: &Init) -> Vec<u8> {
+    let (max_background, time_gran, map_alignment) = (u16::MAX, 1, 0);
+    Bytes::default()
+        .u32(7)
+        .u32(init.minor)
+        .u32(init.max_readahead)
+        .u32(init.flags as u32)
+        .u16(max_background)
+        .u16(max_background / 4 * 3)
+        .u32(init.max_write)
+        .u32(time_gran)
+        .u16(init.max_pages)
+        .u16(map_alignment)
+        .u32((init.flags >> 32) as u32)
+        .zeros(4 + 2 + 11 * 2)
+        .0
 }

@@ -1,5 +1,6 @@
 //! What the fake server keeps of the driver: lookups, file handles, requests seen.
 
+use super::locks::HeldLock;
 use super::request::{Failure, violation};
 use super::tree::{NodeIndex, Tree};
 use crate::wire::NodeId;
@@ -22,8 +23,12 @@ pub(super) struct Session {
     life: Life,
     /// The flags that both sides know.
     pub(super) flags: u64,
-    /// The most bytes of a READ or a listing.
+    /// The minor version of both sides: the smaller one.
+    pub(super) minor: u32,
+    /// The most bytes of a READ, a WRITE or a listing.
     pub(super) max_data_bytes: u64,
+    /// The most bytes of a WRITE.
+    pub(super) max_write_bytes: u32,
     lookups: BTreeMap<u64, Lookups>,
     /// The nodeid of each node that has one.
     nodeids: BTreeMap<NodeIndex, u64>,
@@ -39,11 +44,15 @@ struct Lookups {
 }
 
 /// An open file or directory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Handle {
+#[derive(Clone, Copy)]
+pub(super) struct Handle {
     nodeid: u64,
-    node: NodeIndex,
+    pub(super) node: NodeIndex,
     is_directory: bool,
+    /// The flags it was opened with.
+    pub(super) flags: u32,
+    /// The owner of the `flock` lock that was taken through it last.
+    pub(super) flock_owner: Option<u64>,
 }
 
 impl Session {
@@ -64,6 +73,11 @@ impl Session {
         self.lookups.clear();
         self.nodeids.clear();
         self.handles.clear();
+    }
+
+    /// Whether both sides know a flag, or one of several.
+    pub(super) fn has(&self, flags: u64) -> bool {
+        self.flags & flags != 0
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -135,15 +149,15 @@ impl Session {
     }
 
     /// Opens a node; gives the file handle.
-    pub(super) fn open(&mut self, nodeid: u64, node: NodeIndex, is_directory: bool) -> u64 {
+    pub(super) fn open(&mut self, nodeid: u64, node: NodeIndex, is_directory: bool, flags: u32) -> u64 {
         let fh = self.handles_given;
         self.handles_given += 1;
-        self.handles.insert(fh, Handle { nodeid, node, is_directory });
+        self.handles.insert(fh, Handle { nodeid, node, is_directory, flags, flock_owner: None });
         fh
     }
 
-    /// The node that a file handle stands for, which must be the one that the request names.
-    pub(super) fn opened(&self, fh: u64, nodeid: u64, is_directory: bool) -> Result<NodeIndex, Failure> {
+    /// What a file handle stands for, which must be what the request names.
+    pub(super) fn opened(&self, fh: u64, nodeid: u64, is_directory: bool) -> Result<Handle, Failure> {
         let Some(handle) = self.handles.get(&fh) else {
             return violation(format!("fh {fh} is not open"));
         };
@@ -153,14 +167,24 @@ impl Session {
         if handle.is_directory != is_directory {
             return violation(format!("fh {fh} was opened by the operation for the other kind"));
         }
-        Ok(handle.node)
+        Ok(*handle)
+    }
+
+    /// Takes note of a lock that was taken through a file handle.
+    pub(super) fn note_flock(&mut self, fh: u64, lock: &HeldLock) {
+        if let Some(handle) = self.handles.get_mut(&fh).filter(|_| lock.is_flock) {
+            handle.flock_owner = Some(lock.owner);
+        }
     }
 
     /// Closes a file handle.
-    pub(super) fn close(&mut self, fh: u64, nodeid: u64, is_directory: bool) -> Result<(), Failure> {
-        self.opened(fh, nodeid, is_directory)?;
+    pub(super) fn close(&mut self, fh: u64) {
         self.handles.remove(&fh);
-        Ok(())
+    }
+
+    /// Whether the driver can still reach a node that has no name.
+    pub(super) fn holds(&self, node: NodeIndex) -> bool {
+        self.nodeids.contains_key(&node) || self.handles.values().any(|handle| handle.node == node)
     }
 
     pub(super) fn nlookup(&self, nodeid: u64) -> u64 {

@@ -1,11 +1,17 @@
 //! Tests of the fakes themselves.
 
 mod accounting;
+mod attributes;
 mod channel;
+mod data;
+mod driver;
 mod listing;
+mod locks;
+mod names;
+mod raw;
 mod rules;
 
-use super::{FakeServer, Fault, opcode};
+use super::{FakeServer, Fault, Outcome, opcode};
 use crate::session::{Channel, Credentials, Request, Session};
 use crate::test_utils::{Completion, FakeChannel, XorShift};
 use crate::wire::{
@@ -13,7 +19,7 @@ use crate::wire::{
     Name, NodeId, Open, OpenFlags, Opendir, Operation, Read, Readdir, Readdirplus, Readlink, Release, Releasedir,
     Statfs, Statx, Unique,
 };
-use crate::{Errno, Error, FileType};
+use crate::{Errno, Error, FileType, Timestamp};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;

@@ -26,12 +26,18 @@ fn a_request_that_breaks_a_rule_is_refused_and_noted() {
     wrong_len[0] += 1;
     let mut extended = get(12);
     extended[36] = 1;
+    let mut overlong = get(38);
+    overlong[36] = 3;
+    let mut padded = get(40);
+    padded[38] = 1;
     for (request, why) in [
         (vec![0; 39], "shorter than its header"),
         (get(0), "unique is 0"),
         (get(2), "unique was used before"),
         (wrong_len, "len is 57, but 56 bytes came"),
-        (extended, "extensions"),
+        (extended, "extensions were not negotiated"),
+        (overlong, "longer than the request"),
+        (padded, "padding"),
         (raw(opcode::GETATTR, 14, 5, &[0; 16]), "nodeid 5 is not known"),
         (raw(opcode::GETATTR, 16, 0, &[0; 16]), "nodeid 0 is not known"),
         (raw(opcode::GETATTR, 18, 1, &[0; 15]), "cut short"),
@@ -47,22 +53,22 @@ fn a_request_that_breaks_a_rule_is_refused_and_noted() {
         (raw(opcode::RELEASE, 38, 1, &[0; 24]), "fh 0 is not open"),
     ] {
         let mut server = server();
-        server.handle(&raw(opcode::INIT, 2, 0, &init), ROOM).unwrap();
+        server.handle(&raw(opcode::INIT, 2, 0, &init), ROOM);
         assert!(server.violations().is_empty());
-        let reply = server.handle(&request, ROOM).unwrap();
+        let reply = server.handle(&request, ROOM).into_reply().unwrap();
         assert_eq!((reply.len(), number(&reply[4..8])), (16, -22), "{why}");
         assert_eq!(server.violations().len(), 1, "{why}");
         assert!(server.violations()[0].contains(why), "{why}: {:?}", server.violations());
     }
 
     let mut server = server();
-    let reply = server.handle(&get(4), ROOM).unwrap();
+    let reply = server.handle(&get(4), ROOM).into_reply().unwrap();
     assert_eq!(number(&reply[4..8]), -5);
-    server.handle(&raw(opcode::INIT, 2, 0, &init), ROOM).unwrap();
-    assert_eq!(server.handle(&raw(opcode::DESTROY, 6, 0, &[]), ROOM), None);
-    server.handle(&get(8), ROOM).unwrap();
-    server.handle(&raw(opcode::INIT, 2, 0, &init), 79).unwrap();
-    server.handle(&raw(9999, 4, 0, &[]), ROOM).unwrap();
+    server.handle(&raw(opcode::INIT, 2, 0, &init), ROOM);
+    assert_eq!(server.handle(&raw(opcode::DESTROY, 6, 0, &[]), ROOM), Outcome::NoReply);
+    server.handle(&get(8), ROOM);
+    server.handle(&raw(opcode::INIT, 2, 0, &init), 79);
+    server.handle(&raw(9999, 4, 0, &[]), ROOM);
     let violations = server.violations().to_vec();
     assert_eq!(violations.len(), 3, "{violations:?}");
     assert!(violations[0].contains("before INIT"));
@@ -73,18 +79,40 @@ fn a_request_that_breaks_a_rule_is_refused_and_noted() {
 #[test]
 fn random_requests_never_panic() {
     let mut random = XorShift::new(1);
-    let mut server = server();
-    server.options.statx = true;
-    for round in 0..if cfg!(miri) { 200 } else { 20_000 } {
-        let opcode = random.below(60) as u32;
-        let mut args = vec![0; random.below(80)];
+    let mut client = raw::Raw::new(server(), u64::MAX);
+    client.server.options.statx = true;
+    client.server.options.space_bytes = 1 << 20;
+    client.server.symlink("l", "x").submount("m");
+    let nodeids = ["l", "d", "pipe", "d/f", "d/empty", "m"].map(|path| client.lookup(path));
+    let handles = [0, 1, 2].map(|flags| client.open("d/f", flags));
+    assert_eq!((nodeids.iter().max(), handles[2].1), (Some(&7), 2));
+    for _ in 0..if cfg!(miri) { 200 } else { 20_000 } {
+        // Neither INIT nor DESTROY: these end the session.
+        let opcode = match 1 + random.below(55) as u32 {
+            opcode::INIT | opcode::DESTROY => opcode::LOOKUP,
+            other => other,
+        };
+        let mut args = vec![0; 8 * random.below(9)];
         if random.below(2) == 0 {
             random.fill(&mut args);
+        } else {
+            args.chunks_mut(4).for_each(|number| number[0] = random.below(5) as u8);
         }
-        let mut request = raw(opcode, round, random.below(6) as u64, &args);
-        if random.below(20) == 0 {
-            request.truncate(random.below(60));
-        }
+        args.extend([&b""[..], b"a\0", b"f\0", b"user.a\0", b"empty\0f\0"][random.below(5)]);
+        let extensions = vec![0; 8 * (random.below(10) / 9)];
+        client.send_extended(opcode, random.below(9) as u64, raw::Put(args), &extensions);
+    }
+    let server = client.server;
+    assert!(server.count(opcode::SETATTR) > 100 || cfg!(miri));
+}
+
+#[test]
+fn requests_cut_short_never_panic() {
+    let mut random = XorShift::new(2);
+    let mut server = server();
+    for round in 0..if cfg!(miri) { 200 } else { 10_000 } {
+        let mut request = raw(random.below(60) as u32, round, random.below(6) as u64, &vec![0; random.below(80)]);
+        request.truncate(random.below(130));
         server.handle(&request, random.below(300));
     }
 }

@@ -1,6 +1,7 @@
 //! The device and its queues against a fake device that keeps the rules, and one that breaks them.
 
 mod hostile;
+mod interrupted;
 mod service;
 mod startup;
 mod stopping;
@@ -10,8 +11,8 @@ use super::{Device, DeviceOptions};
 use crate::session::{Channel, Credentials, Request, Session};
 use crate::virtio::DeviceStatus;
 use crate::wire::{
-    BatchForget, FileHandle, Forget, Getattr, InHeader, Init, InitFlags, InitReply, NodeId, Opcode, OpenFlags,
-    Operation, OutHeader, Read, Unique,
+    BatchForget, FileHandle, Forget, Getattr, InHeader, Init, InitFlags, InitReply, Interrupt, NodeId, Opcode,
+    OpenFlags, Operation, OutHeader, Read, Unique,
 };
 use crate::{Errno, Error, Platform};
 use core::time::Duration;
@@ -36,7 +37,7 @@ fn answer(request: &[u8], room: usize) -> Option<Vec<u8>> {
     assert_eq!(header.len as usize, request.len());
     let number = |at: usize| u64::read_from_bytes(&args[at..at + 8]).unwrap();
     Some(match Opcode(header.opcode) {
-        Forget::OPCODE | BatchForget::OPCODE => return None,
+        Forget::OPCODE | BatchForget::OPCODE | Interrupt::OPCODE => return None,
         Read::OPCODE => {
             let size = number(16) as u32;
             assert_eq!(room, OutHeader::BYTES + size as usize);

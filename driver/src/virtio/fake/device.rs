@@ -4,7 +4,8 @@ use super::super::queue::Descriptor;
 use super::super::transport::{DeviceStatus, RingAddresses, Transport};
 use super::super::{SharedMemoryRegion, Tag};
 use super::{DeviceMemory, allocations};
-use crate::{Error, Instant, Platform, Timestamp};
+use crate::wire::{InHeader, Interrupt, Opcode, Operation, OutHeader};
+use crate::{Errno, Error, Instant, Platform, Timestamp};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, Ordering, fence};
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 use virtio_drivers::PhysAddr;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// What the device does wrong, once each, with the next buffer it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(crate) enum Fault {
     UsedTwice,
     /// The buffer is never used.
     Swallowed,
+    /// The buffer is not used until FUSE_INTERRUPT names its request; then the reply is `EINTR`.
+    UntilInterrupted,
 }
 
 /// What answers requests: the readable bytes of a chain and the room in its writable part, to the bytes of the reply.
@@ -57,6 +61,10 @@ struct State {
     faults: VecDeque<Fault>,
     /// How far the used indices run ahead of the truth.
     ahead: u16,
+    /// Queue and head of what is held until it is interrupted.
+    kept: Vec<(usize, u16)>,
+    /// When the driver's caller is interrupted.
+    interrupted_at: Duration,
     doorbells: u64,
     most_held: usize,
     /// Descriptors of the longest chain, without the indirect one.
@@ -115,6 +123,8 @@ impl<M: DeviceMemory> FakeDevice<M> {
             answer,
             faults: VecDeque::new(),
             ahead: 0,
+            kept: Vec::new(),
+            interrupted_at: Duration::MAX,
             doorbells: 0,
             most_held: 0,
             longest_chain: 0,
@@ -136,6 +146,11 @@ impl<M: DeviceMemory> FakeDevice<M> {
     /// Never confirms a reset from now on, and goes on with what it has.
     pub(crate) fn ignore_resets(&self) {
         self.state().ignores_resets = true;
+    }
+
+    /// Interrupts whoever waits for the device at this time or later.
+    pub(crate) fn interrupt_at(&self, clock: Duration) {
+        self.state().interrupted_at = clock;
     }
 
     /// Shows another status than the driver wrote.
@@ -276,10 +291,36 @@ impl<M: DeviceMemory> FakeDevice<M> {
 
     fn use_chain(&self, state: &mut State, number: usize, head: u16) {
         let (request, writable) = Self::read_chain(state, number, head);
+        if state.faults.front() == Some(&Fault::UntilInterrupted) {
+            state.faults.pop_front();
+            state.kept.push((number, head));
+            return;
+        }
+        let (header, args) = InHeader::read_from_prefix(&request).unwrap();
+        if Opcode(header.opcode) == Interrupt::OPCODE {
+            self.interrupt(state, u64::read_from_bytes(args).unwrap());
+        }
         let room = writable.iter().map(|&(_, len)| len as usize).sum();
         let reply = (state.answer)(&request, room).unwrap_or_default();
-        let mut rest = reply.as_slice();
-        for (addr, len) in writable {
+        self.use_with_reply(state, number, head, &writable, &reply);
+    }
+
+    /// Uses what is held until the request `unique` is interrupted.
+    fn interrupt(&self, state: &mut State, unique: u64) {
+        for (number, head) in core::mem::take(&mut state.kept) {
+            let (request, writable) = Self::read_chain(state, number, head);
+            if InHeader::read_from_prefix(&request).unwrap().0.unique == unique {
+                let reply = OutHeader { len: 16, error: -i32::from(Errno::EINTR.0), unique };
+                self.use_with_reply(state, number, head, &writable, reply.as_bytes());
+            } else {
+                state.kept.push((number, head));
+            }
+        }
+    }
+
+    fn use_with_reply(&self, state: &mut State, number: usize, head: u16, writable: &[(PhysAddr, u32)], reply: &[u8]) {
+        let mut rest = reply;
+        for &(addr, len) in writable {
             let (piece, after) = rest.split_at(rest.len().min(len as usize));
             // SAFETY: `at` checks the range; the driver leaves it alone while the device has it.
             unsafe { M::at(addr, len as usize).copy_from_nonoverlapping(NonNull::from(piece).cast(), piece.len()) };
@@ -291,7 +332,7 @@ impl<M: DeviceMemory> FakeDevice<M> {
             Some(Fault::UsedLen(other)) => len = other,
             Some(Fault::UsedIndexAhead(by)) => state.ahead = by,
             Some(Fault::UsedTwice) => times = 2,
-            Some(Fault::Swallowed) => return,
+            Some(Fault::Swallowed | Fault::UntilInterrupted) => return,
             None => {}
         }
         let queue = &mut state.queues[number];
@@ -385,6 +426,11 @@ unsafe impl<M: DeviceMemory> Platform for FakeDevice<M> {
 
     fn wall_clock(&self) -> Timestamp {
         Timestamp::default()
+    }
+
+    fn interrupted(&self) -> bool {
+        let state = self.state();
+        state.clock >= state.interrupted_at
     }
 
     fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool {

@@ -8,11 +8,13 @@ mod slots;
 pub(super) use ring::Descriptor;
 
 use self::ring::UsedIndex;
-use self::slots::{Finished, Layout, Slots};
+pub(super) use self::slots::Body;
+use self::slots::{Finished, Layout, Sets, Slots};
 use super::transport::RingAddresses;
-use crate::Error;
 use crate::session::Request;
-use core::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use crate::wire::Unique;
+use crate::{Error, Platform};
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use spin::Mutex;
 use virtio_drivers::Hal;
 
@@ -89,36 +91,75 @@ pub(crate) const POST_MAX_BYTES: usize = 4096;
 
 /// A virtqueue. Several threads may use it at the same time; each takes back the requests that it submitted.
 ///
+/// Whoever looks at the used ring takes note of all that came back, for others too. Those who wait for it may sleep, and
+/// the device rings for none of it a second time: so [`Platform::wake`] is called. The device is asked to ring only when
+/// somebody begins to wait.
+///
 /// # Locking
 ///
-/// One spin lock, held for the time of memory accesses only: never while the device is waited for.
+/// One spin lock, held for the time of memory accesses only: never while the device is waited for, nor while the
+/// platform is called. All fields are written under it (but for the end of a wait for a free slot): so either a thread
+/// that begins to wait sees what another one took note of, or that one sees that it waits.
 pub(super) struct Queue<H: Hal> {
     /// The queue's number at the device.
     pub(super) number: u16,
     slots: Mutex<Slots<H>>,
     /// `used.idx`, as the device writes it, and how many used elements were taken: what a thread that waits may look
-    /// at without the lock, which another thread may hold for its own purposes. Written under the lock.
+    /// at without the lock, which another thread may hold for its own purposes.
     used_index: UsedIndex<H>,
     taken: AtomicU16,
-    /// Advances whenever requests came back or slots became free, so that a waiting thread sees what another one took
-    /// note of. Written under the lock of `slots`.
-    progress: AtomicU32,
+    /// The [`Sets`] of the slots.
+    free: AtomicU64,
+    ended: AtomicU64,
+    /// Slots that are not free, whose owners began to wait for them.
+    awaited: AtomicU64,
+    /// How many threads wait until slots are free.
+    awaiting_free: AtomicU32,
 }
 
 /// The text of a rule that the device broke.
 pub(super) type BrokenRule = &'static str;
 
-/// What a thread has in flight in one queue.
+/// What a thread has in flight in one queue: a set of slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owned {
     slots: u64,
-    /// The value of [`Queue::progress`] when the queue was observed last.
-    seen: u32,
 }
 
 impl Owned {
     pub(super) fn is_empty(&self) -> bool {
         self.slots == 0
+    }
+}
+
+/// A thread that waits in a queue, as long as this lives.
+pub(super) struct Waiting<'q, H: Hal> {
+    queue: &'q Queue<H>,
+    slots: u64,
+    free: Option<u32>,
+}
+
+impl<H: Hal> Waiting<'_, H> {
+    /// The queue's number.
+    pub(super) fn queue(&self) -> u16 {
+        self.queue.number
+    }
+
+    /// Whether there is reason to look at the queue: what is waited for came true, or the device used something that
+    /// nobody has taken note of.
+    pub(super) fn is_over(&self) -> bool {
+        let Queue { used_index, taken, free, ended, .. } = self.queue;
+        used_index.load() != taken.load(Ordering::Acquire)
+            || ended.load(Ordering::Acquire) & self.slots != 0
+            || self.free.is_some_and(|wanted| free.load(Ordering::Acquire).count_ones() >= wanted)
+    }
+}
+
+impl<H: Hal> Drop for Waiting<'_, H> {
+    fn drop(&mut self) {
+        if self.free.is_some() {
+            self.queue.awaiting_free.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -137,7 +178,17 @@ impl<H: Hal> Queue<H> {
         log::debug!("queue {number}: {layout:?}");
         let slots = Slots::new(layout)?;
         let used_index = slots.used_index_view();
-        Ok(Self { number, slots: Mutex::new(slots), used_index, taken: AtomicU16::new(0), progress: AtomicU32::new(0) })
+        let Sets { free, ended } = slots.sets();
+        Ok(Self {
+            number,
+            slots: Mutex::new(slots),
+            used_index,
+            taken: AtomicU16::new(0),
+            free: AtomicU64::new(free),
+            ended: AtomicU64::new(ended),
+            awaited: AtomicU64::new(0),
+            awaiting_free: AtomicU32::new(0),
+        })
     }
 
     pub(super) fn size(&self) -> u16 {
@@ -157,6 +208,28 @@ impl<H: Hal> Queue<H> {
         self.slots.lock().max_data_bytes()
     }
 
+    /// Does something with the slots, and wakes the threads that it concerns, but for the owner of `mine`.
+    fn with_slots<T>(&self, platform: &dyn Platform, mine: Owned, work: impl FnOnce(&mut Slots<H>) -> T) -> T {
+        let mut slots = self.slots.lock();
+        let result = work(&mut slots);
+        let Sets { free, ended } = slots.sets();
+        let newly_free = free & !self.free.load(Ordering::Relaxed);
+        let newly_ended = ended & !self.ended.load(Ordering::Relaxed);
+        let awaited = self.awaited.load(Ordering::Relaxed) & !free;
+        let concerned = newly_ended & awaited & !mine.slots != 0
+            || newly_free != 0 && self.awaiting_free.load(Ordering::Relaxed) != 0;
+        self.awaited.store(awaited, Ordering::Relaxed);
+        self.free.store(free, Ordering::Release);
+        self.ended.store(ended, Ordering::Release);
+        // After the others: whoever sees this, and thus no reason to look at the used ring, sees what came from there.
+        self.taken.store(slots.taken(), Ordering::Release);
+        drop(slots);
+        if concerned {
+            platform.wake();
+        }
+        result
+    }
+
     /// Submits requests from `source` while there are both requests and free slots. Says whether the device wants a
     /// notification.
     ///
@@ -168,20 +241,22 @@ impl<H: Hal> Queue<H> {
     /// The buffers of the requests must stay valid, and be left alone, until `owned` is empty again.
     pub(super) unsafe fn submit<'a>(
         &self,
+        platform: &dyn Platform,
         owned: &mut Owned,
         source: &mut dyn FnMut() -> Option<(usize, Request<'a>)>,
         refused: &mut dyn FnMut(usize, Error),
     ) -> bool {
-        let mut slots = self.slots.lock();
-        while slots.has_free() {
-            let Some((place, request)) = source() else { break };
-            // SAFETY: the caller vouches for the buffers.
-            match unsafe { slots.submit(place, request) } {
-                Ok(index) => owned.slots |= 1 << index,
-                Err(error) => refused(place, error),
+        self.with_slots(platform, *owned, |slots| {
+            while slots.has_free() {
+                let Some((place, request)) = source() else { break };
+                // SAFETY: the caller vouches for the buffers.
+                match unsafe { slots.submit(place, request) } {
+                    Ok(index) => owned.slots |= 1 << index,
+                    Err(error) => refused(place, error),
+                }
             }
-        }
-        slots.publish()
+            slots.publish()
+        })
     }
 
     /// Posts `request`, if there is a free slot: whether the device wants a notification, or `None` without a slot.
@@ -190,40 +265,42 @@ impl<H: Hal> Queue<H> {
     ///
     /// [`Error::Invalid`] if the request is longer than [`POST_MAX_BYTES`]; [`Error::Protocol`] if the device broke the
     /// rules of the used ring. It must be reset then.
-    pub(super) fn post(&self, request: &Request<'_>) -> Result<Option<bool>, Error> {
-        let mut slots = self.slots.lock();
-        self.harvest(&mut slots).map_err(Error::Protocol)?;
-        if !slots.has_free() {
-            return Ok(None);
-        }
-        slots.post(request)?;
-        Ok(Some(slots.publish()))
+    pub(super) fn post(&self, platform: &dyn Platform, request: &Request<'_>) -> Result<Option<bool>, Error> {
+        self.with_slots(platform, Owned::default(), |slots| {
+            slots.harvest().map_err(Error::Protocol)?;
+            if !slots.has_free() {
+                return Ok(None);
+            }
+            slots.post(request)?;
+            Ok(Some(slots.publish()))
+        })
     }
 
-    /// One request of `owned` that came to an end, if there is one.
+    /// One request of `owned` that came to an end, if there is one. The fixed body of its reply is put into `body`.
     ///
     /// # Errors
     ///
     /// The rule of the used ring that the device broke. It must be reset then.
-    pub(super) fn take_finished(&self, owned: &mut Owned) -> Result<Option<Finished>, BrokenRule> {
-        let mut slots = self.slots.lock();
-        let mut finished = slots.take_finished(&mut owned.slots);
-        if finished.is_none() {
-            self.harvest(&mut slots)?;
-            finished = slots.take_finished(&mut owned.slots);
+    pub(super) fn take_finished(
+        &self,
+        platform: &dyn Platform,
+        owned: &mut Owned,
+        body: &mut Body,
+    ) -> Result<Option<Finished>, BrokenRule> {
+        if owned.is_empty() {
+            return Ok(None);
         }
-        if finished.is_some() {
-            self.note_progress();
-        }
-        Ok(finished)
+        self.with_slots(platform, *owned, |slots| {
+            if slots.sets().ended & owned.slots == 0 {
+                slots.harvest()?;
+            }
+            Ok(slots.take_finished(&mut owned.slots, body))
+        })
     }
 
-    fn harvest(&self, slots: &mut Slots<H>) -> Result<(), BrokenRule> {
-        if slots.harvest()? {
-            self.taken.store(slots.taken(), Ordering::Release);
-            self.note_progress();
-        }
-        Ok(())
+    /// The lowest number above `above` of the requests of `owned` that the device has.
+    pub(super) fn next_in_flight(&self, owned: &Owned, above: Unique) -> Option<Unique> {
+        self.slots.lock().next_in_flight(owned.slots, above)
     }
 
     /// Whether the device has no request of this queue.
@@ -231,10 +308,11 @@ impl<H: Hal> Queue<H> {
     /// # Errors
     ///
     /// The rule of the used ring that the device broke. It must be reset then.
-    pub(super) fn is_idle(&self) -> Result<bool, BrokenRule> {
-        let mut slots = self.slots.lock();
-        self.harvest(&mut slots)?;
-        Ok(slots.is_idle())
+    pub(super) fn is_idle(&self, platform: &dyn Platform) -> Result<bool, BrokenRule> {
+        self.with_slots(platform, Owned::default(), |slots| {
+            slots.harvest()?;
+            Ok(slots.is_idle())
+        })
     }
 
     /// Whether the device has buffers of callers, which only a reset can take back.
@@ -247,16 +325,30 @@ impl<H: Hal> Queue<H> {
         self.slots.lock().abandon();
     }
 
-    /// Remembers how far the queue is. A thread does this before it looks for what it needs, a free slot or a finished
-    /// request, and waits for [`Self::has_progress`] if it found neither: what comes after this call ends the wait.
-    pub(super) fn observe(&self, owned: &mut Owned) {
-        owned.seen = self.progress.load(Ordering::Acquire);
+    /// Begins to wait for one of `owned` to come to an end and, if `slot`, for a free slot as well.
+    pub(super) fn wait_for(&self, owned: &Owned, slot: bool) -> Waiting<'_, H> {
+        self.wait(owned.slots, slot.then_some(1))
     }
 
-    /// Whether anything came back or became free since the queue was observed.
-    pub(super) fn has_progress(&self, owned: &Owned) -> bool {
-        self.progress.load(Ordering::Acquire) != owned.seen
-            || self.used_index.load() != self.taken.load(Ordering::Acquire)
+    /// Begins to wait until all slots are free.
+    pub(super) fn wait_until_idle(&self) -> Waiting<'_, H> {
+        self.wait(0, Some(self.slots() as u32))
+    }
+
+    fn wait(&self, awaited: u64, free: Option<u32>) -> Waiting<'_, H> {
+        let mut slots = self.slots.lock();
+        self.awaited.store(self.awaited.load(Ordering::Relaxed) | awaited, Ordering::Relaxed);
+        if free.is_some() {
+            self.awaiting_free.fetch_add(1, Ordering::Relaxed);
+        }
+        slots.ask_for_interrupt();
+        Waiting { queue: self, slots: awaited, free }
+    }
+
+    /// Whether somebody waits in this queue while the device used something that nobody has taken note of.
+    pub(super) fn is_overdue(&self) -> bool {
+        (self.awaited.load(Ordering::Relaxed) != 0 || self.awaiting_free.load(Ordering::Relaxed) != 0)
+            && self.used_index.load() != self.taken.load(Ordering::Acquire)
     }
 
     /// Begins to give the device up: it gets no requests any more, and is not listened to.
@@ -265,12 +357,7 @@ impl<H: Hal> Queue<H> {
     }
 
     /// Takes all requests back after a reset of the device.
-    pub(super) fn lose_all(&self) {
-        self.slots.lock().lose_all();
-        self.note_progress();
-    }
-
-    fn note_progress(&self) {
-        self.progress.fetch_add(1, Ordering::Release);
+    pub(super) fn lose_all(&self, platform: &dyn Platform) {
+        self.with_slots(platform, Owned::default(), Slots::lose_all);
     }
 }

@@ -48,14 +48,24 @@ pub(super) struct SplitRing<H: Hal> {
     published_index: u16,
     /// How many used elements were taken.
     used_index: u16,
+    /// The element at which the device was asked to raise an interrupt.
+    interrupt_event: Option<u16>,
 }
 
 impl<H: Hal> SplitRing<H> {
     /// A ring of `size` descriptors, a power of two.
     pub(super) fn new(size: u16, event_index: bool, interrupts: bool) -> Result<Self, Error> {
         let memory = Arc::new(DmaRegion::new(Self::used_offset(size) + 6 + 8 * usize::from(size))?);
-        let ring =
-            Self { memory, size, event_index, interrupts, available_index: 0, published_index: 0, used_index: 0 };
+        let mut ring = Self {
+            memory,
+            size,
+            event_index,
+            interrupts,
+            available_index: 0,
+            published_index: 0,
+            used_index: 0,
+            interrupt_event: None,
+        };
         // With the event index, the flags stay 0 (VIRTIO 1.3 §2.7.7.1).
         if !interrupts && !event_index {
             ring.memory.write(Self::available_offset(size), NO_INTERRUPT);
@@ -151,15 +161,17 @@ impl<H: Hal> SplitRing<H> {
     }
 
     /// Asks the device to raise an interrupt at the next element it uses, or, if nobody listens, at none for as long as
-    /// can be told.
-    pub(super) fn ask_for_interrupt(&self) {
-        if self.event_index {
-            let event = if self.interrupts { self.used_index } else { self.used_index.wrapping_sub(1) };
-            let offset = Self::available_offset(self.size) + 4 + 2 * usize::from(self.size);
-            self.memory.atomic_u16(offset).store(event, Ordering::Relaxed);
-            // As in `publish`, with the roles exchanged; the caller looks at `used.idx` after this.
-            fence(Ordering::SeqCst);
+    /// can be told. The device is not asked twice for the same element.
+    pub(super) fn ask_for_interrupt(&mut self) {
+        let event = if self.interrupts { self.used_index } else { self.used_index.wrapping_sub(1) };
+        if !self.event_index || self.interrupt_event == Some(event) {
+            return;
         }
+        self.interrupt_event = Some(event);
+        let offset = Self::available_offset(self.size) + 4 + 2 * usize::from(self.size);
+        self.memory.atomic_u16(offset).store(event, Ordering::Relaxed);
+        // As in `publish`, with the roles exchanged; the caller looks at `used.idx` after this.
+        fence(Ordering::SeqCst);
     }
 }
 

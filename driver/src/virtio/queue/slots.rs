@@ -6,12 +6,15 @@ use super::BrokenRule;
 use super::ring::{Descriptor, SplitRing, UsedIndex};
 use super::segments::Segments;
 use crate::session::{Expected, Request};
-use crate::wire::OutHeader;
+use crate::wire::{OutHeader, Unique};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE};
 use zerocopy::FromBytes;
+
+/// What driver and device write in turns begins a cache line: each line that they share costs a transfer between CPUs.
+const CACHE_LINE_BYTES: usize = 64;
 
 /// The shape of a queue, settled when the device is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,17 +58,17 @@ impl Layout {
     }
 
     fn reply_offset(&self) -> usize {
-        self.request_bytes.next_multiple_of(16)
+        self.request_bytes.next_multiple_of(CACHE_LINE_BYTES)
     }
 
     fn table_offset(&self) -> usize {
-        (self.reply_offset() + self.reply_bytes).next_multiple_of(16)
+        (self.reply_offset() + self.reply_bytes).next_multiple_of(CACHE_LINE_BYTES)
     }
 
     /// The bytes of each slot's own memory.
     fn slot_bytes(&self) -> usize {
         let table = if self.indirect { Descriptor::BYTES * usize::from(self.chain) } else { 0 };
-        self.table_offset() + table
+        (self.table_offset() + table).next_multiple_of(CACHE_LINE_BYTES)
     }
 }
 
@@ -98,11 +101,14 @@ struct Slot<H: Hal> {
 pub(in crate::virtio) struct Finished {
     /// Which of its owner's requests this was.
     pub(in crate::virtio) place: usize,
-    /// The number of bytes of data; the fixed body is in `body`.
+    /// The number of bytes of data.
     pub(in crate::virtio) result: Result<usize, Error>,
-    pub(in crate::virtio) body: [u8; Request::BODY_MAX_BYTES],
+    /// The length of the fixed body.
     pub(in crate::virtio) body_bytes: usize,
 }
+
+/// Room for the fixed body of a reply.
+pub(in crate::virtio) type Body = [u8; Request::BODY_MAX_BYTES];
 
 /// Buffers that the device was not told of yet: taken back when this is dropped, by an error or by a `Hal` that panics.
 struct Sharing<'s, H: Hal>(&'s mut Segments<H>);
@@ -115,6 +121,14 @@ impl<H: Hal> Drop for Sharing<'_, H> {
     }
 }
 
+/// Slots by their state, a bit for each: what can be known without a look at every slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sets {
+    pub(super) free: u64,
+    /// Used or lost, and not taken by their owner yet.
+    pub(super) ended: u64,
+}
+
 /// A queue's ring and slots.
 pub(super) struct Slots<H: Hal> {
     ring: SplitRing<H>,
@@ -122,6 +136,7 @@ pub(super) struct Slots<H: Hal> {
     /// Per slot: request, reply, indirect table.
     memory: DmaRegion<H>,
     slots: Vec<Slot<H>>,
+    sets: Sets,
     in_flight: u16,
     /// The device is given up: it gets no requests any more, and is not listened to.
     closed: bool,
@@ -137,7 +152,8 @@ impl<H: Hal> Slots<H> {
             let segments = Segments::new(layout.segments())?;
             slots.push(Slot { state: State::Free, expected: Expected::NOTHING, place: 0, writable: 0, segments });
         }
-        Ok(Self { ring, layout, memory, slots, in_flight: 0, closed: false })
+        let sets = Sets { free: u64::MAX >> (u64::BITS - u32::from(layout.slots)), ended: 0 };
+        Ok(Self { ring, layout, memory, slots, sets, in_flight: 0, closed: false })
     }
 
     pub(super) fn addresses(&self) -> RingAddresses {
@@ -148,6 +164,7 @@ impl<H: Hal> Slots<H> {
         self.layout.size
     }
 
+    /// How many slots there are.
     pub(super) fn count(&self) -> usize {
         self.slots.len()
     }
@@ -158,7 +175,12 @@ impl<H: Hal> Slots<H> {
 
     /// Whether a request can be submitted or posted.
     pub(super) fn has_free(&self) -> bool {
-        !self.closed && self.slots.iter().any(|slot| slot.state == State::Free)
+        !self.closed && self.sets.free != 0
+    }
+
+    /// Which slots are free, and which came to an end.
+    pub(super) fn sets(&self) -> Sets {
+        self.sets
     }
 
     pub(super) fn used_index_view(&self) -> UsedIndex<H> {
@@ -215,10 +237,10 @@ impl<H: Hal> Slots<H> {
             return Err(Error::Invalid(Errno::EINVAL));
         }
         core::mem::forget(shared);
-        slot.state = State::InFlight;
         slot.expected = expected;
         slot.place = place;
         slot.writable = request.reply_head_bytes() + data.len();
+        self.set_state(index, State::InFlight);
         self.write_chain(index, head_bytes, request.reply_head_bytes());
         Ok(index)
     }
@@ -238,15 +260,22 @@ impl<H: Hal> Slots<H> {
         }
         self.memory.copy_in(base + bytes, payload);
         bytes += payload.len();
-        self.slots[index].state = State::Posted;
         self.slots[index].writable = 0;
+        self.set_state(index, State::Posted);
         self.write_chain(index, bytes, 0);
         Ok(())
     }
 
     fn free_slot(&self) -> Result<usize, Error> {
-        let free = self.slots.iter().position(|slot| slot.state == State::Free);
-        free.ok_or(Error::Invalid(Errno::EBUSY))
+        let free = self.sets.free;
+        if free == 0 { Err(Error::Invalid(Errno::EBUSY)) } else { Ok(free.trailing_zeros() as usize) }
+    }
+
+    fn set_state(&mut self, index: usize, state: State) {
+        let put = |set: &mut u64, member: bool| *set = *set & !(1 << index) | u64::from(member) << index;
+        put(&mut self.sets.free, state == State::Free);
+        put(&mut self.sets.ended, matches!(state, State::Used { .. } | State::Lost));
+        self.slots[index].state = state;
     }
 
     /// Copies header, arguments and names into the slot's memory at `base`; gives their length.
@@ -307,13 +336,12 @@ impl<H: Hal> Slots<H> {
         self.ring.publish()
     }
 
-    /// Takes note of all requests that the device gave back, whoever waits for them; says whether there were any.
+    /// Takes note of all requests that the device gave back, whoever waits for them.
     ///
     /// # Errors
     ///
     /// The rule of the used ring that the device broke. It must be reset then.
-    pub(super) fn harvest(&mut self) -> Result<bool, BrokenRule> {
-        let mut any = false;
+    pub(super) fn harvest(&mut self) -> Result<(), BrokenRule> {
         while !self.closed {
             let waiting = self.ring.used_waiting();
             if waiting == 0 {
@@ -326,41 +354,56 @@ impl<H: Hal> Slots<H> {
                 let (id, len) = self.ring.take_used();
                 self.note_used(id, len as usize)?;
             }
-            any = true;
-            self.ring.ask_for_interrupt();
         }
-        Ok(any)
+        Ok(())
+    }
+
+    /// Asks the device to raise an interrupt at the next element it uses. The caller looks at `used.idx` after this.
+    pub(super) fn ask_for_interrupt(&mut self) {
+        self.ring.ask_for_interrupt();
     }
 
     fn note_used(&mut self, id: u32, written: usize) -> Result<(), BrokenRule> {
         let stride = u32::from(self.layout.descriptors_per_slot());
-        let slot = if id.is_multiple_of(stride) { self.slots.get_mut((id / stride) as usize) } else { None };
+        let index = (id / stride) as usize;
+        let slot = if id.is_multiple_of(stride) { self.slots.get(index) } else { None };
         let slot = slot.ok_or("the device used a buffer that does not exist")?;
         if written > slot.writable {
             return Err("the device wrote more than it was given");
         }
-        slot.state = match slot.state {
+        let state = match slot.state {
             State::InFlight => State::Used { written },
             State::Posted => State::Free,
             _ => return Err("the device used a buffer that it does not have"),
         };
+        self.set_state(index, state);
         self.in_flight -= 1;
         Ok(())
     }
 
-    /// Takes one of the slots in the set `owned` that came to an end, frees it and removes it from the set.
-    pub(super) fn take_finished(&mut self, owned: &mut u64) -> Option<Finished> {
-        let is_owned = |index: usize| *owned & (1 << index) != 0;
-        let ended = |slot: &Slot<H>| matches!(slot.state, State::Used { .. } | State::Lost);
-        let index = (0..self.slots.len()).find(|&index| is_owned(index) && ended(&self.slots[index]))?;
+    /// The lowest number above `above` of the requests in the set `owned` that the device has.
+    pub(super) fn next_in_flight(&self, owned: u64, above: Unique) -> Option<Unique> {
+        let in_flight = self.slots.iter().enumerate().filter(|(index, slot)| {
+            owned & 1 << index != 0 && slot.state == State::InFlight && slot.expected.unique.0 > above.0
+        });
+        in_flight.map(|(_, slot)| slot.expected.unique).min_by_key(|unique| unique.0)
+    }
+
+    /// Takes one of the slots in the set `owned` that came to an end, frees it and removes it from the set. The fixed body
+    /// of a reply is put into `body`.
+    pub(super) fn take_finished(&mut self, owned: &mut u64, body: &mut Body) -> Option<Finished> {
+        let ended = *owned & self.sets.ended;
+        if ended == 0 {
+            return None;
+        }
+        let index = ended.trailing_zeros() as usize;
         *owned &= !(1 << index);
 
         let slot = &mut self.slots[index];
         // SAFETY: the device gave the buffers back, or was reset; they are still valid by the contract of `submit`.
         unsafe { slot.segments.unshare() };
-        let state = core::mem::replace(&mut slot.state, State::Free);
-        let (place, expected) = (slot.place, slot.expected);
-        let mut body = [0; Request::BODY_MAX_BYTES];
+        let (state, place, expected) = (slot.state, slot.place, slot.expected);
+        self.set_state(index, State::Free);
         let body_bytes = expected.body_bytes;
         let result = match state {
             State::Used { written } => {
@@ -374,7 +417,7 @@ impl<H: Hal> Slots<H> {
             }
             _ => Err(Error::Device("the device was reset")),
         };
-        Some(Finished { place, result, body, body_bytes })
+        Some(Finished { place, result, body_bytes })
     }
 
     /// Begins to give the device up: it gets no requests any more, and is not listened to.
@@ -384,12 +427,13 @@ impl<H: Hal> Slots<H> {
 
     /// Takes all requests back after a reset of the device.
     pub(super) fn lose_all(&mut self) {
-        for slot in &mut self.slots {
-            slot.state = match slot.state {
+        for index in 0..self.slots.len() {
+            let state = match self.slots[index].state {
                 State::InFlight => State::Lost,
                 State::Posted => State::Free,
                 state => state,
             };
+            self.set_state(index, state);
         }
         self.in_flight = 0;
     }

@@ -89,7 +89,9 @@ unsafe impl Hal for GuestHal {
         // SAFETY: the caller vouches for `length` bytes at `buffer`; the `count` pages hold at least as many and were
         // just taken for this buffer, which lies outside guest memory. Bytes may be uninitialised: this copies them as
         // they are.
-        unsafe { memory.page_pointer(page).copy_from_nonoverlapping(buffer.cast(), length) };
+        if _direction != BufferDirection::DeviceToDriver {
+            unsafe { memory.page_pointer(page).copy_from_nonoverlapping(buffer.cast(), length) };
+        }
         memory.page_address(page)
     }
 

@@ -27,39 +27,58 @@ pub(crate) struct RawQueue<'a> {
     address: PhysAddr,
     page: *mut u8,
     requests: u16,
+    event_index: bool,
 }
 
+const VERSION_1: u64 = 1 << 32;
+const EVENT_INDEX: u64 = 1 << 29;
+
 impl<'a> RawQueue<'a> {
-    /// Initialises the device as VIRTIO 1.3 §3.1.1 says.
+    /// A queue of the simplest kind.
     pub(crate) fn start(transport: &'a dyn Transport, platform: &'a dyn Platform) -> Self {
+        Self::with_features(transport, platform, VERSION_1)
+    }
+
+    /// A queue with the event index, as the driver has it.
+    pub(crate) fn start_with_event_index(transport: &'a dyn Transport, platform: &'a dyn Platform) -> Self {
+        Self::with_features(transport, platform, VERSION_1 | EVENT_INDEX)
+    }
+
+    /// Initialises the device as VIRTIO 1.3 §3.1.1 says.
+    fn with_features(transport: &'a dyn Transport, platform: &'a dyn Platform, features: u64) -> Self {
         let (address, page) = GuestHal::dma_alloc(1, BufferDirection::Both);
         assert_ne!(address, 0);
         let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
         transport.set_status(status).unwrap();
-        let version_1 = 1 << 32;
-        assert_ne!(transport.device_features() & version_1, 0);
-        transport.set_driver_features(version_1);
+        assert_eq!(transport.device_features() & features, features);
+        transport.set_driver_features(features);
         status |= DeviceStatus::FEATURES_OK;
         transport.set_status(status).unwrap();
         assert!(transport.status().contains(DeviceStatus::FEATURES_OK));
         let rings = RingAddresses { descriptors: address, available: address + 128, used: address + 256 };
         transport.enable_queue(1, SIZE, rings).unwrap();
         transport.set_status(status | DeviceStatus::DRIVER_OK).unwrap();
-        Self { transport, platform, address, page: page.as_ptr(), requests: 0 }
+        Self {
+            transport,
+            platform,
+            address,
+            page: page.as_ptr(),
+            requests: 0,
+            event_index: features & EVENT_INDEX != 0,
+        }
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= 4096);
-        for (index, byte) in bytes.iter().enumerate() {
-            // SAFETY: inside the page, which this value took from `dma_alloc` and never frees.
-            unsafe { self.page.add(offset + index).write_volatile(*byte) };
-        }
+        // SAFETY: inside the page, which this value took from `dma_alloc`. The fences around the use of the ring order
+        // this with what the device does.
+        unsafe { self.page.add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
     fn read<const N: usize>(&self, offset: usize) -> [u8; N] {
         assert!(offset + N <= 4096);
-        // SAFETY: as in `write`.
-        std::array::from_fn(|index| unsafe { self.page.add(offset + index).read_volatile() })
+        // SAFETY: as in `write`. Every bit pattern is bytes; volatile, because the device writes them.
+        unsafe { self.page.add(offset).cast::<[u8; N]>().read_volatile() }
     }
 
     fn used_index(&self) -> u16 {
@@ -78,11 +97,22 @@ impl<'a> RawQueue<'a> {
         self.descriptor(0, REQUEST, length, 1, 1);
         self.descriptor(1, REPLY, 2048, 2, 0);
         // Every entry of the available ring is descriptor 0, as it was zeroed; only the index moves.
-        self.requests += 1;
+        self.requests = self.requests.wrapping_add(1);
+        self.offer();
+    }
+
+    fn offer(&self) {
+        let before = self.requests.wrapping_sub(1).to_le_bytes();
+        if self.event_index {
+            // A call when the used index passes what it is now.
+            self.write(128 + 4 + 2 * usize::from(SIZE), &before);
+        }
         fence(Ordering::SeqCst);
         self.write(128 + 2, &self.requests.to_le_bytes());
         fence(Ordering::SeqCst);
-        self.transport.notify(1);
+        if !self.event_index || self.read(256 + 4 + 8 * usize::from(SIZE)) == before {
+            self.transport.notify(1);
+        }
     }
 
     fn descriptor(&self, index: usize, offset: usize, length: usize, flags: u16, next: u16) {
@@ -90,6 +120,17 @@ impl<'a> RawQueue<'a> {
         self.write(16 * index + 8, &(length as u32).to_le_bytes());
         self.write(16 * index + 12, &flags.to_le_bytes());
         self.write(16 * index + 14, &next.to_le_bytes());
+    }
+
+    /// FUSE_GETATTR of the root with nothing around it: a new header, the doorbell, the wait, and the reply's bytes.
+    pub(crate) fn round_trip(&mut self) -> [u8; 120] {
+        self.send(3, 1, &[0; 16]);
+        let deadline = self.platform.now() + Duration::from_secs(5);
+        assert!(self.platform.wait_until(deadline, &mut || self.used_index() == self.requests), "no reply");
+        fence(Ordering::SeqCst);
+        let reply: [u8; 120] = self.read(REPLY);
+        assert_eq!(reply[8..16], u64::from(self.requests).to_le_bytes());
+        reply
     }
 
     /// Waits for the request in flight; says whether it was answered before the device was lost or the time was over.

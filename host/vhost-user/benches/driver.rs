@@ -1,0 +1,257 @@
+//! What the driver costs, as ratios of two sides that run in turns: see "Benchmark" in the crate's documentation.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[path = "../tests/raw_queue/mod.rs"]
+mod raw_queue;
+
+use common::Folder;
+use raw_queue::RawQueue;
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use virtio_fs::virtio::{DeviceStatus, RingAddresses, SharedMemoryRegion, Transport};
+use virtio_fs::{BufferDirection, Error, Hal, MountOptions, Platform, VirtioFs};
+use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, NativePlatform, VhostUserTransport, connect};
+
+const ROUNDS: usize = 41;
+const ROUND_TRIPS: u32 = 2_000;
+const FILE_BYTES: usize = 64 << 20;
+const STEP_BYTES: usize = 1 << 20;
+const READS: u32 = 3;
+
+/// The two sides use one connection in turns.
+#[derive(Clone)]
+struct Shared(Arc<VhostUserTransport>);
+
+// SAFETY: as `VhostUserTransport` promises.
+unsafe impl Transport for Shared {
+    fn reset(&self, platform: &dyn Platform) -> Result<(), Error> {
+        self.0.reset(platform)
+    }
+
+    fn status(&self) -> DeviceStatus {
+        self.0.status()
+    }
+
+    fn set_status(&self, status: DeviceStatus) -> Result<(), Error> {
+        self.0.set_status(status)
+    }
+
+    fn device_features(&self) -> u64 {
+        self.0.device_features()
+    }
+
+    fn set_driver_features(&self, features: u64) {
+        self.0.set_driver_features(features);
+    }
+
+    fn config_generation(&self) -> u32 {
+        self.0.config_generation()
+    }
+
+    fn read_config(&self, offset: usize, out: &mut [u8]) -> Result<(), Error> {
+        self.0.read_config(offset, out)
+    }
+
+    fn max_queue_size(&self, queue: u16) -> u16 {
+        self.0.max_queue_size(queue)
+    }
+
+    fn enable_queue(&self, queue: u16, size: u16, rings: RingAddresses) -> Result<(), Error> {
+        self.0.enable_queue(queue, size, rings)
+    }
+
+    fn notify(&self, queue: u16) {
+        self.0.notify(queue);
+    }
+
+    fn interrupts(&self) -> bool {
+        self.0.interrupts()
+    }
+
+    fn shared_memory(&self, id: u8) -> Option<SharedMemoryRegion> {
+        self.0.shared_memory(id)
+    }
+}
+
+/// A daemon that serves a folder with one large file, and a connection to it.
+struct Setting {
+    folder: Folder,
+    _daemon: Daemon,
+    transport: Shared,
+    platform: Arc<NativePlatform>,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let folder = Folder::new();
+        fs::write(folder.path().join("file"), content()).unwrap();
+        let options = DaemonOptions { log_requests: false, ..DaemonOptions::default() };
+        let daemon = Daemon::start(folder.path(), &options).unwrap_or_else(|error| panic!("{error}"));
+        let (transport, platform) = connect(daemon.socket(), "bench").unwrap_or_else(|error| panic!("{error}"));
+        Self { folder, _daemon: daemon, transport: Shared(Arc::new(transport)), platform }
+    }
+
+    fn mount(&self) -> VirtioFs {
+        let options = MountOptions::default();
+        VirtioFs::mount::<GuestHal>(self.transport.clone(), self.platform.clone(), &options).unwrap()
+    }
+}
+
+fn content() -> Vec<u8> {
+    (0..FILE_BYTES as u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
+}
+
+fn timed(times: u32, mut run: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..times {
+        run();
+    }
+    start.elapsed() / times
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One GETATTR through the driver, against a chain that is offered again as it is.
+fn round_trips(setting: &Setting) {
+    let (mut bare, mut driver) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let mut queue = RawQueue::start_with_event_index(&setting.transport, &*setting.platform);
+        queue.init();
+        bare.push(timed(ROUND_TRIPS, || _ = black_box(queue.round_trip())).as_secs_f64() * 1e6);
+        setting.transport.reset(&*setting.platform).unwrap();
+        queue.free();
+
+        let fs = setting.mount();
+        let root = fs.root();
+        driver.push(timed(ROUND_TRIPS, || _ = black_box(root.getattr().unwrap())).as_secs_f64() * 1e6);
+        fs.unmount().unwrap();
+    }
+    for (d, b) in driver.iter().zip(&bare) {
+        print!("{b:.1}/{d:.1} ");
+    }
+    println!();
+    let ratio = median(driver.iter().zip(&bare).map(|(driver, bare)| driver / bare).collect());
+    let (bare, driver) = (median(bare), median(driver));
+    println!(
+        "GETATTR, one at a time: bare chain {bare:.2} us, driver {driver:.2} us, ratio {ratio:.2} (aim: at most 1.3)"
+    );
+}
+
+/// The whole file by one call of the driver, against `pread` in steps, both into `buffer`.
+fn reads(setting: &Setting, name: &str, buffer: &mut [u8]) {
+    let (mut preads, mut driver) = (Vec::new(), Vec::new());
+    let fs = setting.mount();
+    assert_eq!(fs.negotiated().max_transfer_bytes as usize, STEP_BYTES);
+    let guest = fs.open("file").unwrap();
+    let host = File::open(setting.folder.path().join("file")).unwrap();
+    let rate = |time: Duration| FILE_BYTES as f64 / time.as_secs_f64() / 1e9;
+    for _ in 0..ROUNDS {
+        preads.push(rate(timed(READS, || {
+            for (step, piece) in buffer.chunks_mut(STEP_BYTES).enumerate() {
+                host.read_exact_at(piece, (step * STEP_BYTES) as u64).unwrap();
+            }
+        })));
+        driver.push(rate(timed(READS, || assert_eq!(guest.read_at(0, buffer).unwrap(), FILE_BYTES))));
+    }
+    assert!(buffer == content(), "the bytes differ");
+    drop(guest);
+    fs.unmount().unwrap();
+    let ratio = median(driver.iter().zip(&preads).map(|(driver, pread)| driver / pread).collect());
+    let (preads, driver) = (median(preads), median(driver));
+    println!(
+        "64 MiB in 1 MiB reads {name}: pread {preads:.2} GB/s, driver {driver:.2} GB/s, ratio {ratio:.2} (aim: at least 0.8)"
+    );
+}
+
+/// GETATTRs by several threads at once.
+fn threads(setting: &Setting) {
+    let fs = setting.mount();
+    for threads in [1, 2, 4, 8] {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let root = fs.root();
+                scope.spawn(move || (0..ROUND_TRIPS).for_each(|_| _ = black_box(root.getattr().unwrap())));
+            }
+        });
+        let rate = f64::from(threads * ROUND_TRIPS) / start.elapsed().as_secs_f64();
+        println!("GETATTR by {threads} threads: {rate:.0} a second");
+    }
+    fs.unmount().unwrap();
+}
+
+fn pin(pid: Option<u32>, cpu: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    match pid {
+        None => rustix::thread::sched_setaffinity(None, &set).unwrap(),
+        Some(pid) => {
+            for entry in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+                let tid: i32 = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
+                rustix::thread::sched_setaffinity(rustix::thread::Pid::from_raw(tid), &set).unwrap();
+            }
+        }
+    }
+}
+
+fn main() {
+    if let Ok(what) = std::env::var("WHAT") {
+        let setting = Setting::new();
+        if std::env::var_os("PIN").is_some() {
+        pin(Some(setting._daemon.pid()), 1);
+        pin(None, 0); }
+        if what == "bare" {
+            let mut queue = RawQueue::start_with_event_index(&setting.transport, &*setting.platform);
+            queue.init();
+            for _ in 0..5 {
+                println!("{:?}", timed(20000, || _ = black_box(queue.round_trip())));
+            }
+        } else if what == "read" {
+            let (_, pages) = GuestHal::dma_alloc(FILE_BYTES / 4096, BufferDirection::Both);
+            let buffer = unsafe { std::slice::from_raw_parts_mut(pages.as_ptr(), FILE_BYTES) };
+            let fs = setting.mount();
+            let guest = fs.open("file").unwrap();
+            for _ in 0..10 {
+                println!("{:?}", timed(20, || assert_eq!(guest.read_at(0, buffer).unwrap(), FILE_BYTES)));
+            }
+        } else if what == "pread" {
+            let (_, pages) = GuestHal::dma_alloc(FILE_BYTES / 4096, BufferDirection::Both);
+            let buffer = unsafe { std::slice::from_raw_parts_mut(pages.as_ptr(), FILE_BYTES) };
+            let host = File::open(setting.folder.path().join("file")).unwrap();
+            for _ in 0..10 {
+                println!(
+                    "{:?}",
+                    timed(20, || for (step, piece) in buffer.chunks_mut(STEP_BYTES).enumerate() {
+                        host.read_exact_at(piece, (step * STEP_BYTES) as u64).unwrap();
+                    })
+                );
+            }
+        } else {
+            let fs = setting.mount();
+            let root = fs.root();
+            for _ in 0..5 {
+                println!("{:?}", timed(20000, || _ = black_box(root.getattr().unwrap())));
+            }
+        }
+        return;
+    }
+    let setting = Setting::new();
+    pin(Some(setting._daemon.pid()), 1);
+    pin(None, 0);
+    round_trips(&setting);
+    let mut heap = vec![0; FILE_BYTES];
+    reads(&setting, "into the heap", &mut heap);
+    let (address, pages) = GuestHal::dma_alloc(FILE_BYTES / 4096, BufferDirection::Both);
+    assert_ne!(address, 0);
+    // SAFETY: allocated just now, zeroed, and never freed. The daemon writes there only while the driver has it.
+    let guest = unsafe { std::slice::from_raw_parts_mut(pages.as_ptr(), FILE_BYTES) };
+    reads(&setting, "into guest memory", guest);
+    threads(&setting);
+}
