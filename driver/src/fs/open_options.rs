@@ -139,7 +139,11 @@ impl OpenOptions {
         let mut path = path;
         for _ in 0..LINKS_MAX {
             let place = Place::of(root, path)?;
-            let Some(name) = place.name else { return Err(Error::Invalid(Errno::EISDIR)) };
+            let Some(name) = place.name else {
+                // It exists, whatever it is.
+                let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
+                return Err(Error::Invalid(if exclusive { Errno::EEXIST } else { Errno::EISDIR }));
+            };
             if place.wants_directory {
                 return Err(Error::Invalid(Errno::EISDIR));
             }

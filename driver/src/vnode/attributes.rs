@@ -148,8 +148,8 @@ impl Node {
         }
         let own = self.getattr()?;
         let allowed = if self.credentials().is_privileged() {
-            // A file that nobody may execute is no program, whoever asks.
-            !wanted.contains(Access::EXECUTE) || own.file_type != FileType::Regular || own.permissions & 0o111 != 0
+            // What nobody may execute is no program, whoever asks. Directories may be searched all the same.
+            !wanted.contains(Access::EXECUTE) || own.file_type == FileType::Directory || own.permissions & 0o111 != 0
         } else {
             self.allows(&own, wanted)?
         };

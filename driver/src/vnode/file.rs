@@ -165,6 +165,9 @@ impl OpenFile {
     /// `ENOSPC`, `EDQUOT` and others from the server.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
         self.expect(Access::WRITE)?;
+        if offset > i64::MAX as u64 {
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
         if data.is_empty() {
             return Ok(0);
         }

@@ -51,6 +51,11 @@ impl Node {
             let made = if looks_first { flags | OpenFlags::EXCLUSIVE } else { flags };
             match self.create_unchecked(name, made, permissions) {
                 Err(error) if error.errno() == Errno::EEXIST && looks_first => {}
+                // virtiofsd's answer for what exists and is no regular file. What it is has an error of its own.
+                Err(Error::Refused(Errno::EBADF)) if !exclusive => {
+                    let (node, attr) = self.lookup(name.bytes())?;
+                    return node.open_found(flags, attr);
+                }
                 Err(Error::Refused(Errno::ENOSYS)) => match self.mknod(name.bytes(), FileType::Regular, permissions, 0)
                 {
                     Ok((node, attr)) => return node.open_found(flags, attr),
@@ -81,10 +86,13 @@ impl Node {
         let create = Create { name, flags: sent, permissions, umask, kill_suidgid };
         let created = self.call_making(&create, Vec::new())?;
         let (file, attr) = OpenFile::created(self, &created, flags)?;
-        if !atomic && attr.size_bytes != 0 {
-            let attr = file.truncate()?;
-            return Ok((file, attr));
-        }
+        let attr = match attr.size_bytes {
+            0 => attr,
+            _ if !truncates => attr,
+            // virtiofsd tells what a file that existed was before it was truncated.
+            _ if atomic => file.getattr()?,
+            _ => file.truncate()?,
+        };
         Ok((file, attr))
     }
 

@@ -1,20 +1,36 @@
 //! Steps in the mount, through the layer `vnode`.
 
 use crate::facts::{Facts, Outcome, Value};
-use crate::step::{Op, Slot, Text, Time};
+use crate::step::{Layer, Op, Slot, Text, Time};
 use crate::thread::User;
 use std::collections::BTreeMap;
+use virtio_fs::fs::File;
 use virtio_fs::vnode::{Node, OpenFile, Sync};
 use virtio_fs::{
     Access, AllocateFlags, Attr, Error, OpenFlags, RenameFlags, SetAttr, SetTime, Timestamp, VirtioFs, XattrFlags,
 };
 
-type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// A mount that scripts run in.
 pub(crate) struct Guest {
     pub(crate) fs: VirtioFs,
-    files: BTreeMap<Slot, OpenFile>,
+    pub(crate) files: BTreeMap<Slot, Opened>,
+}
+
+/// An open file, by the layer that opened it.
+pub(crate) enum Opened {
+    OpenFile(OpenFile),
+    File(File),
+}
+
+impl Opened {
+    fn as_open_file(&self) -> &OpenFile {
+        match self {
+            Self::OpenFile(file) => file,
+            Self::File(file) => file.as_open_file(),
+        }
+    }
 }
 
 impl Guest {
@@ -27,28 +43,34 @@ impl Guest {
         self.files.clear();
     }
 
-    /// Does `op` by paths.
-    pub(crate) fn run_fs(&mut self, user: &User, op: &Op) -> Outcome {
-        self.run(user, op)
+    /// Does `op` through a layer.
+    pub(crate) fn run(&mut self, layer: Layer, user: &User, op: &Op) -> Outcome {
+        let by_path = match layer {
+            Layer::Vnode => None,
+            Layer::Fs => self.by_path(user, op),
+        };
+        by_path.unwrap_or_else(|| self.by_inode(user, op)).map_err(Error::errno)
     }
 
     /// Does `op` through the inode-level API.
-    pub(crate) fn run(&mut self, user: &User, op: &Op) -> Outcome {
+    fn by_inode(&mut self, user: &User, op: &Op) -> Result<Value> {
         let fs = self.fs.with_credentials(user.credentials());
-        let result = match op {
+        match op {
             &Op::Open { slot, ref path, flags, permissions } => open(&fs, path, flags, permissions).map(|file| {
-                self.files.insert(slot, file);
+                self.files.insert(slot, Opened::OpenFile(file));
                 Value::Done
             }),
-            Op::Close { slot } => done(self.files.remove(slot).expect("an open file").close()),
+            Op::Close { slot } => done(match self.files.remove(slot).expect("an open file") {
+                Opened::OpenFile(file) => file.close(),
+                Opened::File(file) => file.close(),
+            }),
             op if op.slot().is_some() => on_file(&self.files, op),
             op => on_path(&fs, op),
-        };
-        result.map_err(Error::errno)
+        }
     }
 }
 
-fn done(result: Result<()>) -> Result<Value> {
+pub(crate) fn done(result: Result<()>) -> Result<Value> {
     result.map(|()| Value::Done)
 }
 
@@ -63,7 +85,7 @@ fn made((_, attr): (Node, Attr)) -> Value {
 /// The directory that the path's last name is in, and that name.
 fn parent<'p>(fs: &VirtioFs, path: &'p Text) -> Result<(Node, &'p [u8])> {
     match path.0.iter().rposition(|&byte| byte == b'/') {
-        Some(slash) => Ok((fs.node(&path.0[..slash])?, &path.0[slash + 1..])),
+        Some(slash) => Ok((fs.node(&path.0[..=slash])?, &path.0[slash + 1..])),
         None => Ok((fs.root().clone(), &path.0)),
     }
 }
@@ -176,7 +198,7 @@ fn set(node: &Node, changes: &SetAttr) -> Result<Value> {
 }
 
 /// Attributes that are told twice.
-fn expect_equal(told: &Attr, asked: &Attr) -> Result<()> {
+pub(crate) fn expect_equal(told: &Attr, asked: &Attr) -> Result<()> {
     let (told, asked) = (Facts::from(told), Facts::from(asked));
     if told == asked {
         return Ok(());
@@ -186,12 +208,15 @@ fn expect_equal(told: &Attr, asked: &Attr) -> Result<()> {
 }
 
 fn times(accessed: Time, modified: Time) -> SetAttr {
-    let time = |time| match time {
+    SetAttr { accessed: set_time(accessed), modified: set_time(modified), ..SetAttr::default() }
+}
+
+pub(crate) fn set_time(time: Time) -> Option<SetTime> {
+    match time {
         Time::Omit => None,
         Time::Now => Some(SetTime::Now),
         Time::At(seconds, nanoseconds) => Some(SetTime::At(Timestamp { seconds, nanoseconds })),
-    };
-    SetAttr { accessed: time(accessed), modified: time(modified), ..SetAttr::default() }
+    }
 }
 
 fn list(node: &Node) -> Result<Value> {
@@ -211,8 +236,8 @@ fn list(node: &Node) -> Result<Value> {
     Ok(Value::entries(entries))
 }
 
-fn on_file(files: &BTreeMap<Slot, OpenFile>, op: &Op) -> Result<Value> {
-    let file = |slot: &Slot| files.get(slot).expect("an open file");
+fn on_file(files: &BTreeMap<Slot, Opened>, op: &Op) -> Result<Value> {
+    let file = |slot: &Slot| files.get(slot).expect("an open file").as_open_file();
     let set = |slot: &Slot, changes: &SetAttr| {
         let told = file(slot).setattr(changes)?;
         expect_equal(&told, &file(slot).getattr()?)?;

@@ -21,6 +21,7 @@
 mod facts;
 mod folder;
 mod guest;
+mod guest_fs;
 #[allow(unsafe_code)]
 mod host;
 pub mod step;

@@ -164,10 +164,7 @@ impl World {
         let (is, should_be) = match side {
             Side::Mount => {
                 let plain = self.plain_root.as_mut().unwrap_or(&mut self.plain_host);
-                let is = match layer {
-                    Layer::Vnode => self.guest.run(user, op),
-                    Layer::Fs => self.guest.run_fs(user, op),
-                };
+                let is = self.guest.run(layer, user, op);
                 let should_be = match step.expected_at(layer) {
                     Some(outcome) => outcome.clone(),
                     None => plain.run(&step.compared_with.unwrap_or(*user), op, create_flags),

@@ -42,7 +42,9 @@ fn mode_bits_are_set() {
     for path in KINDS.into_iter().chain(["missing", "f/x"]) {
         for permissions in [0, 0o644, 0o777, 0o7777, 0o4711, 0o2755, 0o2644, 0o1755] {
             world.check("mode bits", kinds([chmod(path, permissions), stat(path)]));
-            world.check_at(Layer::Vnode, "mode bits of a link itself", kinds([lchmod(path, permissions), lstat(path)]));
+            if path == "l" || path == "m" {
+                world.check("mode bits of a link itself", kinds([lchmod(path, permissions), lstat(path)]));
+            }
         }
     }
     for permissions in [0, 0o7777, 0o2644] {
@@ -98,6 +100,10 @@ fn times_are_set() {
     let old = [set_times("f", At(11, 0), At(12, 0)).on_host(), set_times("d", At(13, 0), At(14, 0)).on_host()];
     for (accessed, modified) in times {
         for path in KINDS.into_iter().chain(["missing", "f/x"]) {
+            // Linux does not look where the path leads when there is nothing to set.
+            if (accessed, modified) == (Omit, Omit) && !["f", "d", "l"].contains(&path) {
+                continue;
+            }
             let set = old.clone().into_iter().chain([set_times(path, accessed, modified), stat(path)]);
             world.check("times", kinds(set));
             world.check("times of a link itself", kinds([set_link_times(path, accessed, modified), lstat(path)]));

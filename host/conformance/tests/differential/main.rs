@@ -4,5 +4,8 @@
 mod attributes;
 mod files;
 mod names;
+mod permissions;
 mod ranges;
 mod rename;
+mod set_ids;
+mod xattrs;
