@@ -205,8 +205,9 @@ fn main() {
     if let Ok(what) = std::env::var("WHAT") {
         let setting = Setting::new();
         if std::env::var_os("PIN").is_some() {
-        pin(Some(setting._daemon.pid()), 1);
-        pin(None, 0); }
+            pin(Some(setting._daemon.pid()), 1);
+            pin(None, 0);
+        }
         if what == "bare" {
             let mut queue = RawQueue::start_with_event_index(&setting.transport, &*setting.platform);
             queue.init();

@@ -4,7 +4,7 @@ mod ring;
 mod segments;
 mod slots;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) use ring::Descriptor;
 
 use self::ring::UsedIndex;
