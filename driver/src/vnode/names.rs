@@ -236,7 +236,17 @@ impl Node {
         self.superblock().expect_writable()?;
         self.expect_same_device(new_parent)?;
         if self.is_checked() {
-            self.permit_rename(name, new_parent, new_name, exchanges)?;
+            let permitted = self.permit_rename(name, new_parent, new_name, exchanges);
+            if flags.contains(RenameFlags::NOREPLACE) && permitted.is_err() {
+                // What exists is the first reason, for who may see it.
+                self.lookup(name.bytes())?;
+                match new_parent.lookup(new_name.bytes()) {
+                    Ok(_) => return Err(Error::Refused(Errno::EEXIST)),
+                    Err(Error::Refused(Errno::ENOENT)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            permitted?;
         }
         if flags.is_empty() {
             return self.call(&Rename { name, new_parent: new_parent.nodeid(), new_name });

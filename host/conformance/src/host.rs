@@ -8,6 +8,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno as HostErrno, pread, pwrite};
 use rustix::process::{Gid, Uid};
+use rustix::thread::CapabilitySet;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -35,7 +36,12 @@ impl Host {
         let opener = op.slot().and_then(|slot| self.files.get(&slot)).map(|&(_, opener)| opener);
         let user = opener.unwrap_or(*user);
         let files = &mut self.files;
-        let outcome = as_user(&self.root, &user, || match op {
+        // A system may forbid links to what belongs to others (`fs.protected_hardlinks`), which POSIX does not.
+        let kept = match op {
+            Op::Link { .. } if user.uid != 0 => CapabilitySet::FOWNER,
+            _ => CapabilitySet::empty(),
+        };
+        let outcome = as_user(&self.root, &user, kept, || match op {
             Op::Open { slot, path, flags, permissions } => {
                 let flags = OFlags::from_bits_retain(*flags) | OFlags::CLOEXEC;
                 let flags = if flags.contains(OFlags::CREATE) { flags | open_flags } else { flags };

@@ -3,7 +3,10 @@
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{chroot, umask};
-use rustix::thread::{Gid, Uid, UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, Gid, Uid, UnshareFlags, set_capabilities, set_keep_capabilities, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
 use std::path::Path;
 use virtio_fs::Credentials;
 
@@ -52,8 +55,9 @@ pub fn expect_root() {
     );
 }
 
-/// What `work` gives in a thread of its own whose root directory is `root`, as `user`. Open files are shared.
-pub fn as_user<R: Send>(root: &Path, user: &User, work: impl FnOnce() -> R + Send) -> R {
+/// What `work` gives in a thread of its own whose root directory is `root`, as `user`, who keeps these capabilities. Open
+/// files are shared.
+pub fn as_user<R: Send>(root: &Path, user: &User, kept: CapabilitySet, work: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
             unshare(UnshareFlags::FS);
@@ -64,7 +68,14 @@ pub fn as_user<R: Send>(root: &Path, user: &User, work: impl FnOnce() -> R + Sen
             set_thread_groups(&groups).expect("other groups");
             let (gid, uid) = (Gid::from_raw(user.gid), Uid::from_raw(user.uid));
             set_thread_res_gid(gid, gid, gid).expect("another group");
-            set_thread_res_uid(uid, uid, uid).expect("another user");
+            if kept.is_empty() {
+                set_thread_res_uid(uid, uid, uid).expect("another user");
+            } else {
+                set_keep_capabilities(true).expect("capabilities that stay");
+                set_thread_res_uid(uid, uid, uid).expect("another user");
+                let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+                set_capabilities(None, sets).expect("fewer capabilities");
+            }
             work()
         });
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
