@@ -50,7 +50,6 @@ impl Node {
         if *changes == SetAttr::default() {
             return self.call(&Getattr { fh });
         }
-        self.superblock().expect_writable()?;
         if let Some(size) = changes.size_bytes {
             match self.file_type() {
                 FileType::Regular if size <= i64::MAX as u64 => {}
@@ -58,6 +57,7 @@ impl Node {
                 _ => return Err(Error::Invalid(Errno::EINVAL)),
             }
         }
+        self.superblock().expect_writable()?;
         let mut changes = *changes;
         if self.is_checked() {
             let own = self.call(&Getattr { fh })?;

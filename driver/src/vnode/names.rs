@@ -176,8 +176,15 @@ impl Node {
     pub fn link(&self, new_parent: &Self, new_name: impl AsRef<[u8]>) -> Result<(Self, Attr), Error> {
         let name = Name::new(new_name.as_ref())?;
         new_parent.expect_directory()?;
+        if let Err(elsewhere) = self.expect_same_device(new_parent) {
+            // What exists is the first reason.
+            return Err(match new_parent.lookup(name.bytes()) {
+                Ok(_) => Error::Refused(Errno::EEXIST),
+                Err(Error::Refused(Errno::ENOENT)) => elsewhere,
+                Err(error) => error,
+            });
+        }
         new_parent.permit_new(name)?;
-        self.expect_same_device(new_parent)?;
         if self.file_type() == FileType::Directory {
             return Err(Error::Invalid(Errno::EPERM));
         }

@@ -1,5 +1,8 @@
 //! Folders for tests.
 
+use crate::thread::private_mounts;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -21,26 +24,37 @@ impl Folder {
         Self(path)
     }
 
+    /// Makes one in memory that holds so many bytes, for this thread and for what it starts.
+    pub fn in_memory(bytes: usize) -> Self {
+        let folder = Self::new();
+        let options = CString::new(format!("size={bytes},mode=755")).expect("no NUL");
+        private_mounts();
+        mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), options.as_c_str()).expect("a tmpfs");
+        folder
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0
     }
+}
 
-    /// Removes what is in it, and makes it what it was when it was new.
-    pub fn empty(&self) {
-        empty(&self.0);
-        std::os::unix::fs::chown(&self.0, Some(0), Some(0)).expect("a folder's owner");
-        let mut names = [0; 4096];
-        let bytes = rustix::fs::listxattr(&self.0, &mut names).unwrap_or(0);
-        for name in names[..bytes].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-            rustix::fs::removexattr(&self.0, name).expect("a folder without attributes");
-        }
-        fs::set_permissions(&self.0, Permissions::from_mode(0o755)).expect("a folder's permissions");
+/// Empties a folder, and makes it root's, open to all.
+pub(crate) fn renew(folder: &Path) {
+    empty(folder);
+    std::os::unix::fs::chown(folder, Some(0), Some(0)).expect("a folder's owner");
+    let mut names = [0; 4096];
+    let bytes = rustix::fs::listxattr(folder, &mut names).unwrap_or(0);
+    for name in names[..bytes].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        rustix::fs::removexattr(folder, name).expect("a folder without attributes");
     }
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("a folder's permissions");
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        // What is mounted there is so for this thread at most.
+        while unmount(&self.0, UnmountFlags::DETACH).is_ok() {}
         let _ = fs::remove_dir_all(&self.0);
     }
 }

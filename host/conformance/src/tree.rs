@@ -2,10 +2,12 @@
 
 use crate::facts::Facts;
 use crate::step::Text;
-use rustix::fs::{lgetxattr, llistxattr, lstat};
+use rustix::fs::{SeekFrom, lgetxattr, llistxattr, lstat, seek};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use virtio_fs::FileType;
 
@@ -46,7 +48,7 @@ pub(crate) fn read(root: &Path) -> Tree {
     for (name, path, facts, inode) in found {
         let first_name = inodes.entry(inode).or_insert_with(|| name.clone()).clone();
         let content = match facts.file_type {
-            FileType::Regular => fs::read(&path).expect("a file's content"),
+            FileType::Regular => content(&path, facts.size).expect("a file's content"),
             FileType::Symlink => fs::read_link(&path).expect("a link's target").into_os_string().as_bytes().to_vec(),
             _ => Vec::new(),
         };
@@ -54,6 +56,25 @@ pub(crate) fn read(root: &Path) -> Tree {
         tree.insert(name, entry);
     }
     tree
+}
+
+/// What a file holds. Of a large one, which has holes in it, the places of its data, each followed by the data.
+fn content(path: &Path, size: u64) -> io::Result<Vec<u8>> {
+    const LARGE: u64 = 16 << 20;
+    if size <= LARGE {
+        return fs::read(path);
+    }
+    let file = fs::File::open(path)?;
+    let mut content = Vec::new();
+    let mut place = 0;
+    while let Ok(start) = seek(&file, SeekFrom::Data(place)) {
+        place = seek(&file, SeekFrom::Hole(start))?;
+        let mut data = vec![0; (place - start) as usize];
+        file.read_exact_at(&mut data, start)?;
+        content.extend(start.to_le_bytes());
+        content.extend(data);
+    }
+    Ok(content)
 }
 
 fn xattrs(path: &Path) -> BTreeMap<Text, Text> {

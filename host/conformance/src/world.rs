@@ -1,16 +1,17 @@
 //! Two directories, and the scripts that run in both.
 
 use crate::facts::Outcome;
-use crate::folder::Folder;
+use crate::folder::{Folder, renew};
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::step::{Layer, Op, Side, Slot, Step};
 use crate::thread::expect_root;
 use crate::tree::{self, difference};
 use rustix::fs::OFlags;
+use rustix::mount::{MountFlags, mount, mount_remount};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use virtio_fs::{MountOptions, VirtioFs};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
@@ -21,7 +22,12 @@ pub struct WorldOptions {
     pub arguments: Vec<&'static str>,
     /// How the driver mounts.
     pub mount: MountOptions,
+    /// The directories are where temporary files are, and not in memory.
+    pub on_disk: bool,
 }
+
+/// What a world in memory has room for, in bytes.
+const MEMORY: usize = 256 << 20;
 
 /// A served directory with a mount of it, and a plain one. Both are empty before each script.
 ///
@@ -34,10 +40,10 @@ pub struct World {
     daemon: Daemon,
     served_host: Host,
     plain_host: Host,
-    served: Folder,
-    plain: Folder,
-    /// Steps done on the mount count for the plain directory here.
-    plain_root: Option<Host>,
+    served: PathBuf,
+    plain: PathBuf,
+    _home: Folder,
+    plain_read_only: bool,
     differences: Vec<String>,
     scripts: usize,
 }
@@ -48,6 +54,11 @@ impl World {
         Self::with_options(&WorldOptions { arguments: arguments.to_vec(), ..WorldOptions::default() })
     }
 
+    /// As [`Self::new`], where temporary files are, and not in memory.
+    pub fn on_disk(arguments: &[&'static str]) -> Self {
+        Self::with_options(&WorldOptions { arguments: arguments.to_vec(), on_disk: true, ..WorldOptions::default() })
+    }
+
     /// A world of its own kind.
     pub fn with_options(options: &WorldOptions) -> Self {
         Self::prepared(options, |_| {})
@@ -56,34 +67,40 @@ impl World {
     /// A world with directories that are `prepared` before virtiofsd starts.
     pub fn prepared(options: &WorldOptions, prepare: impl Fn(&Path)) -> Self {
         expect_root();
-        let (served, plain) = (Folder::new(), Folder::new());
-        prepare(served.path());
-        prepare(plain.path());
+        let home = if options.on_disk { Folder::new() } else { Folder::in_memory(MEMORY) };
+        let [served, plain] = ["served", "plain"].map(|name| {
+            let path = home.path().join(name);
+            std::fs::create_dir(&path).expect("a new folder for the test");
+            renew(&path);
+            prepare(&path);
+            path
+        });
         let daemon_options = DaemonOptions {
             arguments: options.arguments.iter().map(Into::into).collect(),
             log_requests: false,
             ..DaemonOptions::default()
         };
-        let daemon = Daemon::start(served.path(), &daemon_options).unwrap_or_else(|error| panic!("{error}"));
+        let daemon = Daemon::start(&served, &daemon_options).unwrap_or_else(|error| panic!("{error}"));
         let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
         let fs = VirtioFs::mount::<GuestHal>(transport, platform, &options.mount).expect("a mount");
         Self {
             guest: Guest::new(fs),
             daemon,
-            served_host: Host::new(served.path()),
-            plain_host: Host::new(plain.path()),
+            served_host: Host::new(&served),
+            plain_host: Host::new(&plain),
             served,
             plain,
-            plain_root: None,
+            _home: home,
+            plain_read_only: false,
             differences: Vec::new(),
             scripts: 0,
         }
     }
 
-    /// Compares what is done in the mount with what is done at `view`, another path of the plain directory: a read-only
-    /// mount of it, say.
-    pub fn compare_with_view(&mut self, view: &Path) {
-        self.plain_root = Some(Host::new(view));
+    /// Makes the plain directory a file system of its own that is read-only, but for what is done on the host.
+    pub fn make_plain_read_only(&mut self) {
+        mount("tmpfs", &self.plain, "tmpfs", MountFlags::empty(), c"size=16m,mode=755").expect("a tmpfs");
+        self.plain_read_only = true;
     }
 
     /// The mount.
@@ -98,12 +115,12 @@ impl World {
 
     /// The directory that is served.
     pub fn served(&self) -> &Path {
-        self.served.path()
+        &self.served
     }
 
     /// The directory that is not.
     pub fn plain(&self) -> &Path {
-        self.plain.path()
+        &self.plain
     }
 
     /// Runs a script in both layers, and notes differences.
@@ -143,7 +160,7 @@ impl World {
             }
         }
         self.close_all();
-        match difference(&tree::read(self.served.path()), &tree::read(self.plain.path())) {
+        match difference(&tree::read(&self.served), &tree::read(&self.plain)) {
             None => Ok(()),
             Some(difference) => {
                 let script: String = script.iter().map(|step| format!("    {step}\n")).collect();
@@ -163,11 +180,15 @@ impl World {
         let side = op.slot().and_then(|slot| opened.get(&slot).copied()).unwrap_or(*side);
         let (is, should_be) = match side {
             Side::Mount => {
-                let plain = self.plain_root.as_mut().unwrap_or(&mut self.plain_host);
                 let is = self.guest.run(layer, user, op);
                 let should_be = match step.expected_at(layer) {
                     Some(outcome) => outcome.clone(),
-                    None => plain.run(&step.compared_with.unwrap_or(*user), op, create_flags),
+                    None => {
+                        self.remount_plain(MountFlags::RDONLY);
+                        let outcome = self.plain_host.run(&step.compared_with.unwrap_or(*user), op, create_flags);
+                        self.remount_plain(MountFlags::empty());
+                        outcome
+                    }
                 };
                 (is, should_be)
             }
@@ -181,17 +202,22 @@ impl World {
         (is, should_be)
     }
 
+    fn remount_plain(&self, flags: MountFlags) {
+        if self.plain_read_only {
+            mount_remount(&self.plain, flags, "").expect("a file system that is not in use");
+        }
+    }
+
     fn empty(&mut self) {
         self.close_all();
-        self.served.empty();
-        self.plain.empty();
+        renew(&self.served);
+        renew(&self.plain);
     }
 
     fn close_all(&mut self) {
         self.guest.close_all();
         self.served_host.close_all();
         self.plain_host.close_all();
-        self.plain_root.iter_mut().for_each(Host::close_all);
     }
 }
 

@@ -22,7 +22,7 @@ const LAST: u64 = i64::MAX as u64;
 
 #[test]
 fn space_is_allocated_and_freed() {
-    let mut world = World::new(&[]);
+    let mut world = World::on_disk(&[]);
     let ranges = [
         (0, 4 * KIB),
         (4 * KIB, 4 * KIB),
@@ -75,7 +75,7 @@ fn space_is_allocated_and_freed() {
 
 #[test]
 fn holes_are_found() {
-    let mut world = World::new(&[]);
+    let mut world = World::on_disk(&[]);
     for offset in [
         0,
         1,
@@ -105,7 +105,7 @@ fn holes_are_found() {
 
 #[test]
 fn ranges_are_copied() {
-    let mut world = World::new(&[]);
+    let mut world = World::on_disk(&[]);
     let both = |steps: Vec<Step>| {
         with_hole([create(2, "g", O_RDWR, 0o644), write(2, 0, "here before")].into_iter().chain(steps))
     };

@@ -77,7 +77,11 @@ fn attributes_are_set_and_removed() {
 
 #[test]
 fn values_and_names_have_sizes() {
-    let mut world = World::new(&["--posix-acl", "--modcaps=+sys_admin"]);
+    sizes(World::new(&["--xattr"]));
+    sizes(World::on_disk(&["--xattr"]));
+}
+
+fn sizes(mut world: World) {
     for bytes in [0, 1, 2, 255, 256, 3000, 5000, 65_536, 65_537, 70_000] {
         let value = vec![b'v'; bytes];
         world.check(
