@@ -1,9 +1,10 @@
 //! A virtio-fs device in operation: the real channel of a session.
 
 use super::config::Config;
+use super::counters::Counters;
 use super::queue::{Body, Owned, Queue, QueueOptions, Waiting};
 use super::transport::{DeviceStatus, Transport};
-use crate::session::{Channel, Limits, Reply, Request};
+use crate::session::{Channel, Limits, Reply, Request, Traffic};
 use crate::wire::Unique;
 use crate::{Error, Instant, Platform};
 use alloc::boxed::Box;
@@ -79,6 +80,7 @@ pub(crate) struct Device<H: Hal> {
     requests: Vec<Queue<H>>,
     request_timeout: Duration,
     life: AtomicU8,
+    counters: Counters,
 }
 
 impl<H: Hal> Device<H> {
@@ -104,7 +106,8 @@ impl<H: Hal> Device<H> {
         let Agreed { status, high_priority, requests } = agreed;
         let life = AtomicU8::new(life::RUNNING);
         let request_timeout = options.request_timeout;
-        let device = Self { transport, platform, high_priority, requests, request_timeout, life };
+        let counters = Counters::default();
+        let device = Self { transport, platform, high_priority, requests, request_timeout, life, counters };
         for queue in device.queues() {
             device.transport.enable_queue(queue.number, queue.size(), queue.addresses())?;
         }
@@ -131,13 +134,19 @@ impl<H: Hal> Device<H> {
         self.life.load(Ordering::Acquire) == life::RUNNING
     }
 
+    /// Tells the device that there is something in `queue`.
+    fn notify(&self, queue: &Queue<H>) {
+        self.counters.rang();
+        self.transport.notify(queue.number);
+    }
+
     /// When a request that is sent now must have come back.
     fn deadline(&self) -> Instant {
         self.platform.now() + self.request_timeout
     }
 
-    /// Waits until `waiting` is over, or the device stops, or, if somebody wants to know, the caller is interrupted. Gives
-    /// the device up if it failed, or at `deadline`.
+    /// Waits until `waiting` is over, or the device stops, or, if somebody wants to know, the caller is interrupted.
+    /// Gives the device up if it failed, or at `deadline`.
     fn wait(&self, waiting: &Waiting<'_, H>, deadline: Instant, interruptible: bool) {
         let mut ready = || waiting.is_over() || !self.is_running() || interruptible && self.platform.interrupted();
         loop {
@@ -159,11 +168,12 @@ impl<H: Hal> Device<H> {
         }
     }
 
-    /// Tells the server that the caller has given up the requests of `owned` whose numbers are above `told`, which becomes
-    /// the highest of them.
+    /// Tells the server that the caller has given up the requests of `owned` whose numbers are above `told`, which
+    /// becomes the highest of them.
     fn interrupt(&self, queue: &Queue<H>, owned: &Owned, told: &mut Unique) {
         while let Some(unique) = queue.next_in_flight(owned, *told) {
             *told = unique;
+            self.counters.interrupted();
             if let Err(error) = self.post(&Request::interrupt(unique)) {
                 log::debug!("{unique:?} was not interrupted: {error}");
             }
@@ -292,6 +302,10 @@ impl<H: Hal> Channel for Device<H> {
         Limits { max_data_bytes, requests_in_flight }
     }
 
+    fn traffic(&self) -> Traffic {
+        self.counters.read()
+    }
+
     fn exchange<'a>(
         &self,
         requests: &mut dyn Iterator<Item = Request<'a>>,
@@ -328,14 +342,16 @@ impl<H: Hal> Channel for Device<H> {
                     queue.submit(&*self.platform, &mut in_flight.owned, &mut next, &mut refused)
                 };
                 if notify {
-                    self.transport.notify(queue.number);
+                    self.notify(queue);
                 }
+                self.counters.in_flight(in_flight.owned.len());
                 if in_flight.owned != before {
                     deadline = None;
                 }
             }
             let mut idle = true;
-            loop {
+            // Once in any case: what ended the wait for a slot may be a reply that others wait for.
+            while idle || !in_flight.owned.is_empty() {
                 let finished = match queue.take_finished(&*self.platform, &mut in_flight.owned, &mut body) {
                     Ok(Some(finished)) => finished,
                     Ok(None) => break,
@@ -386,7 +402,7 @@ impl<H: Hal> Channel for Device<H> {
             match queue.post(&*self.platform, request) {
                 Ok(Some(notify)) => {
                     if notify {
-                        self.transport.notify(queue.number);
+                        self.notify(queue);
                     }
                     return Ok(());
                 }

@@ -48,13 +48,15 @@ impl OpenFile {
         if to.flags().contains(OpenFlags::APPEND) {
             return Err(Error::Invalid(Errno::EBADF));
         }
-        let end = |from: u64| from.checked_add(length).filter(|&end| end <= i64::MAX as u64);
-        let (Some(from_end), Some(to_end)) = (end(offset), end(to_offset)) else {
+        let has_end = |from: u64| from.checked_add(length).is_some_and(|end| end <= i64::MAX as u64);
+        if !has_end(offset) || !has_end(to_offset) {
             return Err(Error::Invalid(Errno::EOVERFLOW));
-        };
+        }
         let one_mount = Arc::ptr_eq(self.node.superblock(), to.node.superblock());
         let one_file = one_mount && self.node.nodeid() == to.node.nodeid();
-        if one_file && offset < to_end && to_offset < from_end {
+        let overlaps = |length| one_file && offset.abs_diff(to_offset) < length;
+        // Only what there is to copy counts.
+        if overlaps(length) && overlaps(length.min(self.getattr()?.size_bytes.saturating_sub(offset))) {
             return Err(Error::Invalid(Errno::EINVAL));
         }
         if length == 0 {
