@@ -108,11 +108,12 @@ impl Session {
         payload: &[u8],
         extension_bytes: usize,
     ) -> Result<O::Reply, Error> {
-        self.with_space(|| {
+        let ask = || {
             let request = Request::new(self.header::<O>(who, nodeid), operation, payload, &mut []);
             let request = request.with_names(operation.names()).with_extensions(extension_bytes)?;
             self.exchange_one::<O>(request).map(|(reply, _)| reply)
-        })
+        };
+        if O::TAKES_SPACE { self.with_space(ask) } else { ask() }
     }
 
     /// The result of `ask`, which is asked again if there was no space and FORGETs are waiting for company: a file that

@@ -151,9 +151,9 @@ fn write_makes_a_file_or_replaces_its_content() {
     mounted.fs.write("f", "").unwrap();
     assert_eq!((mounted.fs.read("new").unwrap(), content(&mounted)), (b"content".to_vec(), vec![]));
     mounted.server(|server| {
-        server.fault(opcode::FLUSH, 0, Fault::Refuse(Errno::EIO));
+        server.fault(opcode::FLUSH, 0, Fault::Refuse(Errno::EDQUOT));
     });
-    assert_eq!(mounted.fs.write("f", "x"), Err(Error::Refused(Errno::EIO)), "the error of closing");
+    assert_eq!(mounted.fs.write("f", "x"), Err(Error::Refused(Errno::EDQUOT)), "the error of closing");
     mounted.unmount();
 }
 
