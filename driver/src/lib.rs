@@ -36,10 +36,12 @@
 //! Each layer uses those below it and knows nothing of those above.
 //!
 //! 1. [`fs`]: [`VirtioFs`], files and listings with the names of `std::fs`; paths, symbolic links, `..`. For programs.
-//! 2. [`vnode`]: inodes ([`vnode::Node`]), open files, directory cursors; names are single components. For a kernel
+//! 2. [`vnode`]: inodes ([`vnode::Node`]), open files, directory cursors; names are single components. Whether a user
+//!    may do what is asked for ([`Permissions`]), and what is done about operations that a server lacks. For a kernel
 //!    that has a virtual file system of its own.
-//! 3. `session`: FUSE_INIT and what it settles ([`Negotiated`]), large reads in several requests, FORGETs in batches,
-//!    the check of every reply's header and length. It talks to a `Channel`: the device, or the fake of the tests.
+//! 3. `session`: FUSE_INIT and what it settles ([`Negotiated`]), large reads and writes in several requests, FORGETs in
+//!    batches, the check of every reply's header and length. It talks to a `Channel`: the device, or the fake of the
+//!    tests.
 //! 4. `wire`: FUSE messages as typed values, one file for each operation. Bytes in, values out; no I/O, no clock, no
 //!    lock.
 //! 5. [`virtio`]: finds devices ([`virtio::pci::find`]), initialises them, keeps requests in flight in their
@@ -50,8 +52,10 @@
 //!
 //! # What to know
 //!
-//! - The driver reads. Operations that change files, caches, DAX and interrupts do not exist yet: every call asks the
-//!   server, and waiting is polling unless the [`Platform`] knows better.
+//! - Caches, DAX and interrupts do not exist yet: every call asks the server, and waiting is polling unless the
+//!   [`Platform`] knows better.
+//! - Requests are sent on behalf of a user: the mount's ([`MountOptions::credentials`]), or another for some calls
+//!   ([`VirtioFs::with_credentials`], [`vnode::Node::with_credentials`]).
 //! - All types may be shared by threads. Calls wait for the server in [`Platform::wait_until`] and hold no lock
 //!   meanwhile.
 //! - The device and the server are not trusted: what they send wrong ends in an [`Error`].
@@ -59,11 +63,13 @@
 //!   `virtio` and `session` allocate nothing for a request once the device is set up.
 //! - A device that does not answer within [`DeviceOptions::request_timeout`](virtio::DeviceOptions::request_timeout) is
 //!   reset. All calls fail from then on; mount again.
+//! - What is written is the server's when the call returns. Dropping an open file closes it and can only log an error;
+//!   [`fs::File::close`] gives it.
 //! - FORGETs are collected. A kernel that keeps a mount for long calls [`VirtioFs::maintain`] when it is idle.
 //!
 //! # Features
 //!
-//! - `embedded-io`: [`fs::File`] has the `Read` and `Seek` of `embedded-io` 0.7.
+//! - `embedded-io`: [`fs::File`] has the `Read`, `Write` and `Seek` of `embedded-io` 0.7.
 //! - `test-utils`: the module `test_utils`, a FUSE server in memory and a kernel without a machine, for tests.
 #![no_std]
 #![deny(unsafe_code)]
@@ -72,11 +78,13 @@
 compile_error!("virtio-fs is for little-endian targets: rings and registers are not swapped");
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 extern crate std;
 
 mod error;
 pub mod fs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod platform;
 mod session;
 #[cfg(any(test, feature = "test-utils"))]
@@ -89,7 +97,7 @@ mod wire;
 pub use error::{Errno, Error};
 pub use fs::{MountOptions, VirtioFs};
 pub use platform::{BufferDirection, ConfigurationAccess, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};
-pub use session::{Credentials, Negotiated, SecurityContext};
+pub use session::{Credentials, Negotiated, SecurityContext, Statistics};
 pub use vnode::Permissions;
 pub use wire::{Access, AllocateFlags, Attr, FileType, InitFlags, Lock, LockKind, LockOwner, NodeId, OpenFlags};
 pub use wire::{RenameFlags, SetAttr, SetTime, StatFs, XattrFlags};

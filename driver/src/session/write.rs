@@ -68,7 +68,7 @@ impl Session {
             // Behind an error there is nothing to write.
             (complete.get() == total).then(|| Request::new(self.header::<Write>(who, nodeid), &write, chunk, &mut []))
         });
-        self.channel.exchange(&mut requests, &mut |place, reply| {
+        self.exchange(&mut requests, &mut |place, reply| {
             let start = place * unit;
             let asked = unit.min(total - start);
             match reply.and_then(|reply| Written::from_bytes(reply.body)) {

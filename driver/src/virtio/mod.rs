@@ -5,7 +5,9 @@ mod device;
 #[cfg(test)]
 mod device_tests;
 mod dma;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+// The fuzz targets use a part of it.
+#[cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 pub(crate) mod fake;
 pub mod pci;
 mod queue;

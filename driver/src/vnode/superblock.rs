@@ -42,7 +42,7 @@ impl Superblock {
     ///
     /// `EROFS` if nothing may be changed.
     pub(crate) fn expect_writable(&self) -> Result<(), Error> {
-        if self.read_only { Err(Error::Invalid(Errno::EROFS)) } else { Ok(()) }
+        if self.read_only { Err(Error::Refused(Errno::EROFS)) } else { Ok(()) }
     }
 
     /// A number that nothing else in this session owns locks by.

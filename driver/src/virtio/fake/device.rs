@@ -30,6 +30,9 @@ pub(crate) enum Fault {
     UsedTwice,
     /// The buffer is never used.
     Swallowed,
+    /// A byte of the used ring, which is the device's to write, is another.
+    #[cfg(fuzzing)]
+    Scribble { at: u16, byte: u8 },
     /// The buffer is not used until FUSE_INTERRUPT names its request; then the reply is `EINTR`.
     UntilInterrupted,
 }
@@ -326,12 +329,16 @@ impl<M: DeviceMemory> FakeDevice<M> {
             unsafe { M::at(addr, len as usize).copy_from_nonoverlapping(NonNull::from(piece).cast(), piece.len()) };
             rest = after;
         }
+        #[cfg(fuzzing)]
+        let mut scribble = None;
         let (mut id, mut len, mut times) = (u32::from(head), reply.len() as u32, 1);
         match state.faults.pop_front() {
             Some(Fault::UsedId(other)) => id = other,
             Some(Fault::UsedLen(other)) => len = other,
             Some(Fault::UsedIndexAhead(by)) => state.ahead = by,
             Some(Fault::UsedTwice) => times = 2,
+            #[cfg(fuzzing)]
+            Some(Fault::Scribble { at, byte }) => scribble = Some((at, byte)),
             Some(Fault::Swallowed | Fault::UntilInterrupted) => return,
             None => {}
         }
@@ -344,6 +351,11 @@ impl<M: DeviceMemory> FakeDevice<M> {
             queue.used = queue.used.wrapping_add(1);
         }
         self.index(rings.used + 2).store(queue.used.wrapping_add(state.ahead), Ordering::Release);
+        #[cfg(fuzzing)]
+        if let Some((at, byte)) = scribble {
+            let used_bytes = 6 + 8 * PhysAddr::from(queue.size);
+            Self::write(rings.used + PhysAddr::from(at) % used_bytes, byte);
+        }
     }
 }
 
