@@ -141,8 +141,9 @@ impl OpenOptions {
         for _ in 0..=LINKS_MAX {
             let place = Place::of(root, path)?;
             let Some(name) = place.name else {
-                let is_new = flags.contains(OpenFlags::EXCLUSIVE);
-                return Err(Error::Invalid(if is_new { Errno::EEXIST } else { Errno::EISDIR }));
+                // It exists, whatever it is.
+                let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
+                return Err(Error::Invalid(if exclusive { Errno::EEXIST } else { Errno::EISDIR }));
             };
             if place.wants_directory {
                 return Err(Error::Invalid(Errno::EISDIR));

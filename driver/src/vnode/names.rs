@@ -51,6 +51,11 @@ impl Node {
             let made = if looks_first { flags | OpenFlags::EXCLUSIVE } else { flags };
             match self.create_unchecked(name, made, permissions) {
                 Err(error) if error.errno() == Errno::EEXIST && looks_first => {}
+                // virtiofsd's answer for what exists and is no regular file. What it is has an error of its own.
+                Err(Error::Refused(Errno::EBADF)) if !exclusive => {
+                    let (node, attr) = self.lookup(name.bytes())?;
+                    return node.open_found(flags, attr);
+                }
                 Err(Error::Refused(Errno::ENOSYS)) => match self.mknod(name.bytes(), FileType::Regular, permissions, 0)
                 {
                     // Who makes a file may open it, whatever its permissions.
@@ -82,10 +87,13 @@ impl Node {
         let create = Create { name, flags: sent, permissions, umask, kill_suidgid };
         let created = self.call_making(&create, Vec::new())?;
         let (file, attr) = OpenFile::created(self, &created, flags)?;
-        if !atomic && attr.size_bytes != 0 {
-            let attr = file.truncate()?;
-            return Ok((file, attr));
-        }
+        let attr = match attr.size_bytes {
+            0 => attr,
+            _ if !truncates => attr,
+            // virtiofsd tells what a file that existed was before it was truncated.
+            _ if atomic => file.getattr()?,
+            _ => file.truncate()?,
+        };
         Ok((file, attr))
     }
 
@@ -169,8 +177,15 @@ impl Node {
     pub fn link(&self, new_parent: &Self, new_name: impl AsRef<[u8]>) -> Result<(Self, Attr), Error> {
         let name = Name::new(new_name.as_ref())?;
         new_parent.expect_directory()?;
+        if let Err(elsewhere) = self.expect_same_device(new_parent) {
+            // What exists is the first reason.
+            return Err(match new_parent.lookup(name.bytes()) {
+                Ok(_) => Error::Refused(Errno::EEXIST),
+                Err(Error::Refused(Errno::ENOENT)) => elsewhere,
+                Err(error) => error,
+            });
+        }
         new_parent.permit_new(name)?;
-        self.expect_same_device(new_parent)?;
         if self.file_type() == FileType::Directory {
             return Err(Error::Invalid(Errno::EPERM));
         }
@@ -229,7 +244,17 @@ impl Node {
         self.superblock().expect_writable()?;
         self.expect_same_device(new_parent)?;
         if self.is_checked() {
-            self.permit_rename(name, new_parent, new_name, exchanges)?;
+            let permitted = self.permit_rename(name, new_parent, new_name, exchanges);
+            if flags.contains(RenameFlags::NOREPLACE) && permitted.is_err() {
+                // What exists is the first reason, for who may see it.
+                self.lookup(name.bytes())?;
+                match new_parent.lookup(new_name.bytes()) {
+                    Ok(_) => return Err(Error::Refused(Errno::EEXIST)),
+                    Err(Error::Refused(Errno::ENOENT)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            permitted?;
         }
         if flags.is_empty() {
             return self.call(&Rename { name, new_parent: new_parent.nodeid(), new_name });

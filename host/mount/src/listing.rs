@@ -70,7 +70,7 @@ impl Listing {
         Ok(Some(Entry { name, ino, file_type, cookie, node, behind }))
     }
 
-    /// Looks up what the server did not send along: the inode, if it is wanted; the type, which the kernel must be told.
+    /// Looks up what the server did not send along: the inode, if it is wanted; the type, which the kernel must know.
     fn complete(&self, entry: &mut Entry, with_node: bool) -> Result<(), Error> {
         if matches!(&entry.name[..], b"." | b"..") {
             entry.file_type = Some(FileType::Directory);

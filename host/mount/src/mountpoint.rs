@@ -16,8 +16,9 @@ const SUBTYPE: &str = "virtio-fs-mount";
 
 /// What takes a mount away.
 ///
-/// Root mounts and unmounts by system calls, others by the program `fusermount3`, which `fuser` starts. `fuser` 0.18 can
-/// do both, but unmounts once more at the end, whatever is mounted there then; an ordinary user can do no harm by that.
+/// Root mounts and unmounts by system calls, others by the program `fusermount3`, which `fuser` starts. `fuser` 0.18
+/// can do both, but unmounts once more at the end, whatever is mounted there then: an ordinary user can do no harm by
+/// that.
 pub(crate) enum MountPoint {
     Roots(PathBuf),
     Others(SessionUnmounter, PathBuf),

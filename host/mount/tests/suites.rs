@@ -33,8 +33,8 @@ allow_remount = false
 entries = [["nobody", "nogroup"], ["daemon", "daemon"]]
 "#;
 
-/// What the same tests say of a FUSE file system that only passes everything through: 13 want to remount, 2 want a second
-/// file system, 1 a limit of links that FUSE does not tell.
+/// What the same tests say of a FUSE file system that only passes everything through: 13 want to remount, 2 want a
+/// second file system, 1 a limit of links that FUSE does not tell.
 const PJDFSTEST_SUMMARY: &str = "Summary: 0 failed, 16 skipped, 382 passed, 0 expected failures, 398 total";
 
 #[test]

@@ -46,9 +46,9 @@ fn create_dir_all_says_what_is_in_the_way() {
     }
     assert!(mounted.fs.create_dir_all("dangling/new").is_err());
     mounted.server(|server| {
-        server.fault(opcode::MKDIR, 1, Fault::Refuse(Errno::ENOSPC));
+        server.fault(opcode::MKDIR, 1, Fault::Refuse(Errno::EIO));
     });
-    assert_eq!(mounted.fs.create_dir_all("a/b/c"), Err(Error::Refused(Errno::ENOSPC)));
+    assert_eq!(mounted.fs.create_dir_all("a/b/c"), Err(Error::Refused(Errno::EIO)));
     assert!(mounted.server(|server| server.exists("a") && !server.exists("a/b")));
     mounted.unmount();
 }
