@@ -176,17 +176,10 @@ impl Node {
     pub fn link(&self, new_parent: &Self, new_name: impl AsRef<[u8]>) -> Result<(Self, Attr), Error> {
         let name = Name::new(new_name.as_ref())?;
         new_parent.expect_directory()?;
-        if let Err(elsewhere) = self.expect_same_device(new_parent) {
-            // What exists is the first reason.
-            return Err(match new_parent.lookup(name.bytes()) {
-                Ok(_) => Error::Refused(Errno::EEXIST),
-                Err(Error::Refused(Errno::ENOENT)) => elsewhere,
-                Err(error) => error,
-            });
-        }
+        self.expect_same_device(new_parent).map_err(|elsewhere| new_parent.exists_or(name, elsewhere))?;
         new_parent.permit_new(name)?;
         if self.file_type() == FileType::Directory {
-            return Err(Error::Invalid(Errno::EPERM));
+            return Err(new_parent.exists_or(name, Error::Invalid(Errno::EPERM)));
         }
         let entry = unless_lacking(new_parent.call(&Link { nodeid: self.nodeid(), name }))?;
         new_parent.child(&entry.ok_or(Error::Refused(Errno::EPERM))?)
@@ -244,13 +237,13 @@ impl Node {
         self.expect_same_device(new_parent)?;
         if self.is_checked() {
             let permitted = self.permit_rename(name, new_parent, new_name, exchanges);
-            if flags.contains(RenameFlags::NOREPLACE) && permitted.is_err() {
-                // What exists is the first reason, for who may see it.
+            if permitted.is_err() {
+                // What is missing and what is in the way are the first reasons, for who may see it.
                 self.lookup(name.bytes())?;
                 match new_parent.lookup(new_name.bytes()) {
-                    Ok(_) => return Err(Error::Refused(Errno::EEXIST)),
-                    Err(Error::Refused(Errno::ENOENT)) => {}
-                    Err(error) => return Err(error),
+                    Ok(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Refused(Errno::EEXIST)),
+                    Err(Error::Refused(Errno::ENOENT)) if !exchanges => {}
+                    found => drop(found?),
                 }
             }
             permitted?;
@@ -290,6 +283,15 @@ impl Node {
         self.expect_directory()?;
         self.permit_new(name)?;
         Ok(name)
+    }
+
+    /// Why `name` cannot be made in this directory: if it exists, that is the reason.
+    fn exists_or(&self, name: Name<'_>, why_not: Error) -> Error {
+        match self.lookup(name.bytes()) {
+            Ok(_) => Error::Refused(Errno::EEXIST),
+            Err(Error::Refused(Errno::ENOENT)) => why_not,
+            Err(error) => error,
+        }
     }
 
     fn expect_same_device(&self, other: &Self) -> Result<(), Error> {
