@@ -22,7 +22,8 @@ struct Mode {
 
 impl Node {
     /// Opens the regular file `name` of this directory, and makes it if there is none. The permission bits are those of
-    /// a new file, before the umask.
+    /// a new file, before the umask. Of a file that was empty before [`OpenFlags::TRUNCATE`], the times may be those
+    /// that it had.
     ///
     /// # Errors
     ///
@@ -239,6 +240,8 @@ impl Node {
             let permitted = self.permit_rename(name, new_parent, new_name, exchanges);
             if permitted.is_err() {
                 // What is missing and what is in the way are the first reasons, for who may see it.
+                self.permit(Access::EXECUTE)?;
+                new_parent.permit(Access::EXECUTE)?;
                 self.lookup(name.bytes())?;
                 match new_parent.lookup(new_name.bytes()) {
                     Ok(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Refused(Errno::EEXIST)),

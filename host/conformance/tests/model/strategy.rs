@@ -37,8 +37,9 @@ fn place() -> impl Strategy<Value = u64> + Clone {
     prop_oneof![0..100_u64, 0..70_000_u64, (0..17_u64).prop_map(|page| page << 12)]
 }
 
+/// No set-id bits: the driver takes them away before a change of the content, also if nothing comes of it.
 fn permissions() -> impl Strategy<Value = u16> + Clone {
-    select(vec![0o644, 0o600, 0o755, 0o777, 0o700, 0o640, 0o660, 0o444, 0o000, 0o1777, 0o2775, 0o4755])
+    select(vec![0o644, 0o600, 0o755, 0o777, 0o700, 0o640, 0o660, 0o444, 0o000, 0o1777])
 }
 
 fn time() -> impl Strategy<Value = Time> + Clone {
@@ -105,7 +106,7 @@ fn change_of_names() -> impl Strategy<Value = Step> {
     let target = select(vec!["a", "b", "../a", "d", "e", "/d/b", "nowhere", "."]);
     let flags = select(vec![0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE]);
     prop_oneof![
-        2 => (path(), permissions()).prop_map(|(path, bits)| mkdir(path, bits)),
+        2 => (path(), permissions(), select(vec![0, 0, 0o2000])).prop_map(|(path, bits, set_gid)| mkdir(path, bits | set_gid)),
         2 => path().prop_map(rmdir),
         2 => path().prop_map(file),
         3 => path().prop_map(unlink),
@@ -125,7 +126,8 @@ fn change_of_attributes() -> impl Strategy<Value = Step> {
         (path(), owner, group)
             .prop_filter("nobody", |(_, uid, gid)| uid.is_some() || gid.is_some())
             .prop_map(|(path, uid, gid)| lchown(path, uid, gid)),
-        (path(), place()).prop_map(|(path, size)| truncate(path, size)),
+        // tmpfs leaves the time of a file that was empty and stays so.
+        (path(), place()).prop_map(|(path, size)| truncate(path, size.max(1))),
         // Where there is nothing to set, Linux does not look.
         (path(), time(), time())
             .prop_filter("nothing", |(_, accessed, modified)| (accessed, modified) != (&Time::Omit, &Time::Omit))
