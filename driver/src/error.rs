@@ -5,7 +5,8 @@ use core::fmt;
 /// Why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The server did what it should, and its answer is no.
+    /// The answer is no: that of the server, which did what it should, or the driver's in its place, where it checks
+    /// permissions and keeps mounts read-only.
     Refused(Errno),
     /// The device or the server broke the protocol. The text says which rule.
     Protocol(&'static str),

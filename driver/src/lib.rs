@@ -97,7 +97,7 @@ mod wire;
 pub use error::{Errno, Error};
 pub use fs::{MountOptions, VirtioFs};
 pub use platform::{BufferDirection, ConfigurationAccess, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};
-pub use session::{Credentials, Negotiated, SecurityContext};
+pub use session::{Credentials, Negotiated, SecurityContext, Statistics};
 pub use vnode::Permissions;
 pub use wire::{Access, AllocateFlags, Attr, FileType, InitFlags, Lock, LockKind, LockOwner, NodeId, OpenFlags};
 pub use wire::{RenameFlags, SetAttr, SetTime, StatFs, XattrFlags};

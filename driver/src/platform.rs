@@ -56,17 +56,17 @@ pub unsafe trait Platform: Send + Sync {
 
     /// Waits until `ready` answers true or `deadline` is past; returns the last answer of `ready`.
     ///
-    /// May spin, yield, halt or sleep. A platform that halts must ask `ready` once more with interrupts masked before it
-    /// does. One of several threads that sleep is enough to be woken by an interrupt if its `ready` answers true then:
-    /// it takes note of what came back for the others, and the driver calls [`wake`](Self::wake) for them. If it answers
-    /// false, the others must be woken.
+    /// May spin, yield, halt or sleep. A platform that halts must ask `ready` once more with interrupts masked before
+    /// it does. Of several threads that sleep, it is enough that an interrupt wakes one, if its `ready` answers true
+    /// then: it takes note of what came back for the others, and the driver calls [`wake`](Self::wake) for them. If it
+    /// answers false, the others must be woken.
     fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool;
 
     /// Makes every [`wait_until`](Self::wait_until) that has not returned ask `ready` again: what some of them wait for
     /// came true by what this thread did, and the device raises no interrupt for it.
     ///
-    /// A `ready` that was asked before this call and is not asked after it is a lost wake-up. Where waiting never sleeps
-    /// for long, or only one CPU ever calls the driver, there is nothing to do.
+    /// A `ready` that was asked before this call and is not asked after it is a lost wake-up. Where waiting never
+    /// sleeps for long, or only one CPU ever calls the driver, there is nothing to do.
     fn wake(&self) {}
 
     /// Whether the thread that calls this should give up what it waits for: a signal is pending, say.

@@ -11,7 +11,7 @@ use kernel_glue::{Kernel, KernelHal, print, println};
 use sha2::{Digest, Sha256};
 use virtio_fs::virtio::pci;
 use virtio_fs::vnode::Node;
-use virtio_fs::{Attr, Errno, Error, FileType, MountOptions, Timestamp, VirtioFs, fs};
+use virtio_fs::{Attr, Errno, Error, FileType, MountOptions, OpenFlags, Timestamp, VirtioFs, fs};
 
 kernel_glue::entry!(main);
 
@@ -67,7 +67,7 @@ fn check(node: &Node, attr: &Attr, path: &[u8], buffer: &mut [u8]) -> Result<(),
 
 /// SHA-256 of a file's bytes.
 fn hash(node: &Node, buffer: &mut [u8]) -> Result<[u8; 32], Error> {
-    let (file, mut sha256, mut offset) = (node.open()?, Sha256::new(), 0);
+    let (file, mut sha256, mut offset) = (node.open(OpenFlags::READ_ONLY)?, Sha256::new(), 0);
     loop {
         match file.read_at(offset, buffer)? {
             0 => return Ok(sha256.finalize().into()),

@@ -1,13 +1,39 @@
-//! The kernel's command line: words separated by white space, `key=value` or positional.
+//! The kernel's command line: words separated by white space, `key=value` or positional. What follows the word `-c` is
+//! text for a program of the kernel's, and no words.
+
+/// What separates the words from the text behind them.
+const COMMAND: &str = "-c";
+
+/// The words, and the text behind `-c`, if there is that word.
+fn split(command_line: &str) -> (&str, Option<&str>) {
+    for (start, _) in command_line.match_indices(COMMAND) {
+        let (before, after) = (&command_line[..start], &command_line[start + COMMAND.len()..]);
+        if (before.is_empty() || before.ends_with(char::is_whitespace))
+            && (after.is_empty() || after.starts_with(char::is_whitespace))
+        {
+            return (before, Some(after.trim_start()));
+        }
+    }
+    (command_line, None)
+}
+
+/// The text behind the word `-c`, as it stands.
+pub(crate) fn command(command_line: &str) -> Option<&str> {
+    split(command_line).1
+}
+
+fn words(command_line: &str) -> core::str::SplitAsciiWhitespace<'_> {
+    split(command_line).0.split_ascii_whitespace()
+}
 
 /// The value of the last `key=value` word with that key: a later word overrides an earlier one.
 pub(crate) fn value<'a>(command_line: &'a str, key: &str) -> Option<&'a str> {
-    command_line.split_ascii_whitespace().rev().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    words(command_line).rev().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
 /// The words without `=`, in order.
 pub(crate) fn positional(command_line: &str) -> impl Iterator<Item = &str> {
-    command_line.split_ascii_whitespace().filter(|word| !word.contains('='))
+    words(command_line).filter(|word| !word.contains('='))
 }
 
 #[cfg(test)]
@@ -32,6 +58,16 @@ mod tests {
     #[test]
     fn the_last_word_of_a_key_counts() {
         assert_eq!(value("log=warn log=trace", "log"), Some("trace"));
+    }
+
+    #[test]
+    fn what_follows_a_dash_c_is_no_word_but_text() {
+        let line = "tag=share log=info -c  echo tag=b  \"c d\" -c";
+        assert_eq!(command(line), Some("echo tag=b  \"c d\" -c"));
+        assert_eq!(value(line, "tag"), Some("share"));
+        assert!(positional(line).next().is_none());
+        assert_eq!(command("-c"), Some(""));
+        assert_eq!(command("a-c -cx x-c tag=-c"), None);
     }
 
     #[test]

@@ -59,6 +59,15 @@ pub fn write_bytes(bytes: &[u8]) {
     CONSOLE.lock().write(bytes);
 }
 
+/// The next byte that was typed, if there is one. Does not wait.
+///
+/// The port keeps 16 bytes; QEMU holds back what comes after them until they are read. What comes before the port is
+/// set up at boot is lost.
+pub fn read_byte() -> Option<u8> {
+    // A missing port reads as all ones, which would look like a byte.
+    PRESENT.load(Ordering::Relaxed).then(|| CONSOLE.lock().0.try_receive_byte().ok())?
+}
+
 #[doc(hidden)]
 pub fn _print(arguments: fmt::Arguments<'_>) {
     // `Console::write_str` does not fail; an error would come from a `Display` of the caller's, and is its own affair.

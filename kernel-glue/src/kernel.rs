@@ -29,6 +29,12 @@ impl Kernel {
         args::positional(self.command_line())
     }
 
+    /// The text behind the word `-c` of the command line, as it stands: its words are none of those that
+    /// [`arg`](Self::arg) and [`args`](Self::args) see.
+    pub fn command(&self) -> Option<&'static str> {
+        args::command(self.command_line())
+    }
+
     /// The whole command line.
     pub fn command_line(&self) -> &'static str {
         self.boot_info.command_line()

@@ -68,7 +68,7 @@ mod platform;
 mod rtc;
 
 pub use boot_info::MemoryRegion;
-pub use console::{_print, write_bytes};
+pub use console::{_print, read_byte, write_bytes};
 pub use dma::KernelHal;
 pub use exit::{EXCEPTION, FAILURE, PANIC, SUCCESS, exit};
 pub use kernel::{_finish, Kernel};

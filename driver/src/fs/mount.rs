@@ -2,7 +2,7 @@
 
 use super::path::{Found, LastLink, resolve};
 use super::{File, ReadDir};
-use crate::session::{Credentials, Negotiated, Session};
+use crate::session::{Credentials, Negotiated, Session, Statistics};
 use crate::virtio::{Device, DeviceOptions, Transport};
 use crate::vnode::{Node, OpenFlags, Permissions, Superblock};
 use crate::{Errno, Error, Hal, Platform};
@@ -79,6 +79,11 @@ impl VirtioFs {
     /// What was negotiated with the server.
     pub fn negotiated(&self) -> &Negotiated {
         self.root.session().negotiated()
+    }
+
+    /// What was sent and received so far, all users of the mount together.
+    pub fn statistics(&self) -> Statistics {
+        self.root.session().statistics()
     }
 
     /// The root directory's inode: the way into the inode-level API.

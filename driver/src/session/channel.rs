@@ -1,5 +1,6 @@
 //! What carries requests to the server and replies back.
 
+use super::Traffic;
 use crate::Error;
 use crate::wire::{FromBody, InHeader, Interrupt, NodeId, Operation, OutHeader, Unique};
 use core::iter;
@@ -47,6 +48,11 @@ pub(crate) struct Limits {
 /// The way to the server. [`virtio::Device`](crate::virtio) is the real one.
 pub(crate) trait Channel: Send + Sync {
     fn limits(&self) -> Limits;
+
+    /// What was counted so far.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
 
     /// Sends `requests`, as many of them at the same time as there is room for, and calls `done` for each with its
     /// place in the sequence, in the order of the replies. Returns when no request is in flight any more.
@@ -150,6 +156,10 @@ impl<'a> Request<'a> {
 
     pub(crate) fn data(&mut self) -> &mut [u8] {
         self.data
+    }
+
+    pub(crate) fn opcode(&self) -> u32 {
+        self.header.opcode
     }
 
     pub(crate) fn unique(&self) -> Unique {

@@ -5,14 +5,18 @@ mod credentials;
 mod forget;
 mod negotiate;
 mod read;
+mod statistics;
 mod write;
 
 pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
 pub use credentials::{Credentials, SecurityContext};
 pub use negotiate::Negotiated;
+pub use statistics::Statistics;
+pub(crate) use statistics::Traffic;
 pub(crate) use write::WriteTo;
 
 use self::forget::{Batch, ForgetQueue};
+use self::statistics::Counters;
 use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, NodeId, Operation, Unique};
 use crate::{Errno, Error};
 use alloc::boxed::Box;
@@ -28,6 +32,7 @@ use zerocopy::IntoBytes;
 pub(crate) struct Session {
     channel: Box<dyn Channel>,
     negotiated: Negotiated,
+    counters: Counters,
     next_unique: AtomicU64,
     forgets: ForgetQueue,
     /// The operations that the server said it lacks, by their opcodes.
@@ -49,6 +54,7 @@ impl Session {
         Ok(Self {
             channel,
             negotiated,
+            counters: Counters::new(),
             next_unique: AtomicU64::new(FIRST_UNIQUE + UNIQUE_STEP),
             forgets: ForgetQueue::new(),
             absent: AtomicU64::new(0),
@@ -59,6 +65,10 @@ impl Session {
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
         &self.negotiated
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        self.counters.read(self.channel.traffic())
     }
 
     /// Sends a request about `nodeid` on behalf of `who` and gives its reply.
@@ -98,9 +108,24 @@ impl Session {
         payload: &[u8],
         extension_bytes: usize,
     ) -> Result<O::Reply, Error> {
-        let request = Request::new(self.header::<O>(who, nodeid), operation, payload, &mut []);
-        let request = request.with_names(operation.names()).with_extensions(extension_bytes)?;
-        self.exchange_one::<O>(request).map(|(reply, _)| reply)
+        let ask = || {
+            let request = Request::new(self.header::<O>(who, nodeid), operation, payload, &mut []);
+            let request = request.with_names(operation.names()).with_extensions(extension_bytes)?;
+            self.exchange_one::<O>(request).map(|(reply, _)| reply)
+        };
+        if O::TAKES_SPACE { self.with_space(ask) } else { ask() }
+    }
+
+    /// The result of `ask`, which is asked again if there was no space and FORGETs are waiting for company: a file that
+    /// was removed takes its space as long as the server remembers it.
+    fn with_space<T>(&self, mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        match ask() {
+            Err(Error::Refused(Errno::ENOSPC | Errno::EDQUOT)) if self.flush_forgets() => {
+                self.channel.drain_posts()?;
+                ask()
+            }
+            result => result,
+        }
     }
 
     /// As [`Self::call`]; gives the reply, and how many bytes of data were put into `data`.
@@ -120,7 +145,7 @@ impl Session {
             return Err(Error::Refused(Errno::ENOSYS));
         }
         let mut result = Err(Error::Device("the request was lost"));
-        self.channel.exchange(&mut core::iter::once(request), &mut |_, reply| {
+        self.exchange(&mut core::iter::once(request), &mut |_, reply| {
             result = reply.and_then(|reply| Ok((O::Reply::from_bytes(reply.body)?, reply.data_bytes)));
         });
         if let Err(Error::Refused(Errno::ENOSYS)) = result
@@ -129,6 +154,26 @@ impl Session {
             self.absent.fetch_or(1 << O::OPCODE.0, Ordering::Relaxed);
         }
         result
+    }
+
+    /// As [`Channel::exchange`]; counts.
+    fn exchange<'a>(
+        &self,
+        requests: &mut dyn Iterator<Item = Request<'a>>,
+        done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
+    ) {
+        self.channel.exchange(&mut requests.inspect(|request| self.counters.sent(request)), &mut |place, reply| {
+            if let Ok(reply) = &reply {
+                self.counters.received(reply.data_bytes);
+            }
+            done(place, reply);
+        });
+    }
+
+    /// As [`Channel::post`]; counts.
+    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+        self.counters.sent(request);
+        self.channel.post(request)
     }
 
     /// Whether the server lacks an operation: by its version, or because it said so once (`ENOSYS`). Requests for it
@@ -158,11 +203,11 @@ impl Session {
         }
     }
 
-    /// Sends all FORGETs that are waiting for company.
-    pub(crate) fn flush_forgets(&self) {
-        if let Some(batch) = self.forgets.take() {
-            self.send_forgets(batch);
-        }
+    /// Sends all FORGETs that are waiting for company; whether there were any.
+    pub(crate) fn flush_forgets(&self) -> bool {
+        let Some(batch) = self.forgets.take() else { return false };
+        self.send_forgets(batch);
+        true
     }
 
     fn send_forgets(&self, batch: Batch) {
@@ -170,12 +215,12 @@ impl Session {
             [one] => {
                 let forget = Forget { nlookup: one.nlookup };
                 let header = self.header::<Forget>(&Credentials::DRIVER, NodeId(one.nodeid));
-                self.channel.post(&Request::new(header, &forget, &[], &mut []))
+                self.post(&Request::new(header, &forget, &[], &mut []))
             }
             many => {
                 let batch = BatchForget { count: many.len() as u32 };
                 let header = self.header::<BatchForget>(&Credentials::DRIVER, NodeId(0));
-                self.channel.post(&Request::new(header, &batch, many.as_bytes(), &mut []))
+                self.post(&Request::new(header, &batch, many.as_bytes(), &mut []))
             }
         };
         if let Err(error) = sent {

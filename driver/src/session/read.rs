@@ -44,7 +44,7 @@ impl Session {
             // Behind a short reply there is nothing to read.
             (filled.get() == total).then(|| Request::new(self.header::<Read>(who, nodeid), &read, &[], chunk))
         });
-        self.channel.exchange(&mut requests, &mut |place, reply| {
+        self.exchange(&mut requests, &mut |place, reply| {
             let start = place * unit;
             match reply {
                 Ok(reply) if reply.data_bytes < unit.min(total - start) => stop(start + reply.data_bytes, None),

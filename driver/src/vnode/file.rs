@@ -53,7 +53,6 @@ impl OpenFile {
             _ => return Err(Error::Invalid(Errno::EOPNOTSUPP)),
         }
         let access = access_of(flags)?;
-        let truncates = flags.contains(OpenFlags::TRUNCATE);
         if access.contains(Access::WRITE) {
             node.superblock().expect_writable()?;
         }
@@ -64,6 +63,12 @@ impl OpenFile {
                 node.expect_owner(&own)?;
             }
         }
+        Self::open_unchecked(node, flags)
+    }
+
+    /// As [`Self::open`], of a regular file that the user may open.
+    pub(super) fn open_unchecked(node: Node, flags: OpenFlags) -> Result<Self, Error> {
+        let truncates = flags.contains(OpenFlags::TRUNCATE);
         let atomic = !truncates || node.has(InitFlags::ATOMIC_O_TRUNC);
         let sent = flags - OpenFlags::CREATE - OpenFlags::EXCLUSIVE;
         let sent = if atomic { sent } else { sent - OpenFlags::TRUNCATE };
@@ -207,7 +212,9 @@ impl OpenFile {
 
     /// Cuts everything off, as the file is opened.
     pub(super) fn truncate(&self) -> Result<Attr, Error> {
-        self.node.setattr_of(self.fh, &SetAttr { size_bytes: Some(0), ..SetAttr::default() }, true)
+        // What is open for reading only cannot be truncated through its handle.
+        let fh = self.fh.filter(|_| self.flags.is_writing());
+        self.node.setattr_of(fh, &SetAttr { size_bytes: Some(0), ..SetAttr::default() }, true)
     }
 
     /// Tells the server that a file descriptor was closed, of which there may be several for this file: it may tell of

@@ -59,7 +59,8 @@ impl Node {
                 }
                 Err(Error::Refused(Errno::ENOSYS)) => match self.mknod(name.bytes(), FileType::Regular, permissions, 0)
                 {
-                    Ok((node, attr)) => return node.open_found(flags, attr),
+                    // Who makes a file may open it, whatever its permissions.
+                    Ok((node, attr)) => return OpenFile::open_unchecked(node, flags).map(|file| (file, attr)),
                     Err(error) if error.errno() == Errno::EEXIST && !exclusive => {
                         let (node, attr) = self.lookup(name.bytes())?;
                         return node.open_found(flags, attr);

@@ -44,7 +44,7 @@ impl Superblock {
     ///
     /// `EROFS` if nothing may be changed.
     pub(crate) fn expect_writable(&self) -> Result<(), Error> {
-        if self.read_only { Err(Error::Invalid(Errno::EROFS)) } else { Ok(()) }
+        if self.read_only { Err(Error::Refused(Errno::EROFS)) } else { Ok(()) }
     }
 
     /// To be called when set-id bits were set: who took them away before, has to do it again.

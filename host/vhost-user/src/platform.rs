@@ -36,8 +36,9 @@ unsafe impl Platform for NativePlatform {
         Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec as u32 }
     }
 
-    /// Spins for some 40 us, by no more threads than leave a processor to the daemon, and then sleeps. A completion, or
-    /// the daemon's end, wakes all sleeping threads.
+    /// Spins for some 200 us, for most of which it yields to others, by no more threads than leave a processor to the
+    /// daemon; and then sleeps. A completion wakes one sleeping thread, [`wake`](Platform::wake) and the daemon's end
+    /// wake all.
     fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool {
         let patience = deadline - self.now();
         // A deadline beyond what the standard library's clock can hold is as good as the end of the world.

@@ -7,7 +7,7 @@ use crate::bell::Bell;
 use crate::connection::Connection;
 use crate::error::ConnectError;
 use crate::link::LinkState;
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, Region};
 use crate::parking::ParkingPlace;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -25,11 +25,12 @@ const TAG_BYTES: usize = 36;
 /// What [`connect`](crate::connect) can be told beyond socket and tag.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
-    /// How many request queues the device shows at most. The daemon may have fewer (virtiofsd has 1).
+    /// How many request queues the device shows at most, up to 255. The daemon may have fewer (virtiofsd 1.13 has 1).
     pub request_queues: u16,
     /// The largest queue size the device allows, in descriptors: a power of two. virtiofsd's limit is 1024.
     pub queue_size: u16,
-    /// How long the daemon may take to answer a control message, and to finish its requests at a reset.
+    /// How long the daemon may take until it listens, to answer a control message, and to finish its requests at a
+    /// reset.
     pub patience: Duration,
 }
 
@@ -78,6 +79,7 @@ pub struct VhostUserTransport {
     tag: [u8; TAG_BYTES],
     bell: Arc<Bell>,
     memory: &'static GuestMemory,
+    regions: Vec<Arc<Region>>,
     /// What the driver wrote to the device status.
     status: AtomicU8,
     device: Mutex<Device>,
@@ -122,13 +124,16 @@ impl VhostUserTransport {
             return Err(ConnectError::Options("the size of a split virtqueue is a power of two"));
         }
         let memory = GuestMemory::global().map_err(ConnectError::Memory)?;
-        let connection = Connection::open(&path, memory, bell.clone(), options.patience)?;
+        let queues = options.request_queues.saturating_add(1);
+        let connection = Connection::open(&path, memory, bell.clone(), options.patience, queues, None)?;
+        let regions = connection.regions().into();
         Ok(Self {
             path,
             options,
             tag: padded,
             bell,
             memory,
+            regions,
             status: AtomicU8::new(0),
             device: Mutex::default(),
             connection: RwLock::new(Arc::new(connection)),
@@ -146,7 +151,7 @@ impl VhostUserTransport {
 
     /// High-priority queue and request queues.
     fn queues(&self) -> u16 {
-        self.connection().queues().min(self.options.request_queues.saturating_add(1))
+        self.connection().queues()
     }
 
     /// Makes sure that there is a connection, so that a driver may start over.
@@ -160,7 +165,9 @@ impl VhostUserTransport {
         }
         // A daemon that is still there serves one connection at a time.
         self.connection().close();
-        let fresh = Connection::open(&self.path, self.memory, self.bell.clone(), self.options.patience);
+        let queues = self.options.request_queues.saturating_add(1);
+        let (bell, patience) = (self.bell.clone(), self.options.patience);
+        let fresh = Connection::open(&self.path, self.memory, bell, patience, queues, Some(&self.regions));
         let fresh = fresh.map_err(|error| {
             log::error!("{error}");
             Error::Device(state.describe())
@@ -209,11 +216,14 @@ impl VhostUserTransport {
 //   reached through bounce pages; freed pages are not handed out again; the driver's own pages are not used for another
 //   request, since `set_status` fails for ever.
 //
-// `shared_memory` describes no memory at all.
+// The memory that `shared_memory` describes is address space that this transport owns, and that it keeps mapped, with
+// something or with nothing.
 unsafe impl Transport for VhostUserTransport {
     fn reset(&self, _platform: &dyn Platform) -> Result<(), Error> {
         let mut device = self.device();
         self.halt(&mut device);
+        // As QEMU does it: what was mapped is not there for the next driver.
+        self.regions.iter().for_each(|region| region.clear());
         device.queues.clear();
         device.driver_features = 0;
         self.status.store(0, Ordering::Release);
@@ -315,8 +325,8 @@ unsafe impl Transport for VhostUserTransport {
         true
     }
 
-    fn shared_memory(&self, _id: u8) -> Option<SharedMemoryRegion> {
-        None
+    fn shared_memory(&self, id: u8) -> Option<SharedMemoryRegion> {
+        self.regions.iter().find(|region| region.id() == id).map(|region| region.place())
     }
 }
 

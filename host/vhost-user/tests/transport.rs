@@ -2,6 +2,7 @@
 //! work, and that a lost daemon is noticed.
 
 mod common;
+#[allow(dead_code, reason = "the benchmark needs more of it")]
 mod raw_queue;
 
 use common::Folder;

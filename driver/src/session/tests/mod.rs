@@ -1,8 +1,11 @@
 //! The session over the fake server.
 
+mod books;
 mod forget;
 mod negotiate;
+mod optional;
 mod read;
+mod write;
 
 use super::{Channel, Limits, Reply, Request};
 use crate::test_utils::{FakeChannel, Mounted, opcode};

@@ -5,6 +5,7 @@ mod interrupted;
 mod service;
 mod startup;
 mod stopping;
+mod waking;
 
 use super::fake::{Build, DeviceMemory, FakeDevice, FakeTransport, Fault, PagedHal, PlainHal, allocations};
 use super::{Device, DeviceOptions};

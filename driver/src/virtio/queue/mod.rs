@@ -1,5 +1,6 @@
 //! A virtqueue with several requests in flight.
 
+mod layout;
 mod ring;
 mod segments;
 mod slots;
@@ -7,9 +8,10 @@ mod slots;
 #[cfg(any(test, fuzzing))]
 pub(super) use ring::Descriptor;
 
+use self::layout::Layout;
 use self::ring::UsedIndex;
 pub(super) use self::slots::Body;
-use self::slots::{Finished, Layout, Sets, Slots};
+use self::slots::{Finished, Sets, Slots};
 use super::transport::RingAddresses;
 use crate::session::Request;
 use crate::wire::Unique;
@@ -91,9 +93,9 @@ pub(crate) const POST_MAX_BYTES: usize = 4096;
 
 /// A virtqueue. Several threads may use it at the same time; each takes back the requests that it submitted.
 ///
-/// Whoever looks at the used ring takes note of all that came back, for others too. Those who wait for it may sleep, and
-/// the device rings for none of it a second time: so [`Platform::wake`] is called. The device is asked to ring only when
-/// somebody begins to wait.
+/// Whoever looks at the used ring takes note of all that came back, for others too. Those who wait for it may sleep,
+/// and the device rings for none of it a second time: so [`Platform::wake`] is called. The device is asked to ring only
+/// when somebody begins to wait.
 ///
 /// # Locking
 ///
@@ -129,6 +131,11 @@ pub(super) struct Owned {
 impl Owned {
     pub(super) fn is_empty(&self) -> bool {
         self.slots == 0
+    }
+
+    /// How many requests are in flight.
+    pub(super) fn len(&self) -> u32 {
+        self.slots.count_ones()
     }
 }
 
@@ -277,6 +284,7 @@ impl<H: Hal> Queue<H> {
     }
 
     /// One request of `owned` that came to an end, if there is one. The fixed body of its reply is put into `body`.
+    /// Takes note of what others wait for, too.
     ///
     /// # Errors
     ///
@@ -287,9 +295,6 @@ impl<H: Hal> Queue<H> {
         owned: &mut Owned,
         body: &mut Body,
     ) -> Result<Option<Finished>, BrokenRule> {
-        if owned.is_empty() {
-            return Ok(None);
-        }
         self.with_slots(platform, *owned, |slots| {
             if slots.sets().ended & owned.slots == 0 {
                 slots.harvest()?;

@@ -3,6 +3,7 @@
 use super::super::dma::DmaRegion;
 use super::super::transport::RingAddresses;
 use super::BrokenRule;
+use super::layout::Layout;
 use super::ring::{Descriptor, SplitRing, UsedIndex};
 use super::segments::Segments;
 use crate::session::{Expected, Request};
@@ -10,67 +11,8 @@ use crate::wire::{OutHeader, Unique};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE};
+use virtio_drivers::{BufferDirection, Hal};
 use zerocopy::FromBytes;
-
-/// What driver and device write in turns begins a cache line: each line that they share costs a transfer between CPUs.
-const CACHE_LINE_BYTES: usize = 64;
-
-/// The shape of a queue, settled when the device is set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    /// Descriptors in the ring: a power of two.
-    pub(super) size: u16,
-    /// Requests that can be in flight: at most 64.
-    pub(super) slots: u16,
-    /// Descriptors of the longest chain.
-    pub(super) chain: u16,
-    /// Chains of more than one descriptor lie in an indirect table of their slot. If not, each slot has descriptors of
-    /// the ring to itself.
-    pub(super) indirect: bool,
-    /// Room for a request's header, arguments and names (and, if posted, its payload), in bytes.
-    pub(super) request_bytes: usize,
-    /// Room for a reply's header and fixed body, in bytes.
-    pub(super) reply_bytes: usize,
-    pub(super) event_index: bool,
-    pub(super) interrupts: bool,
-}
-
-impl Layout {
-    /// The segments of caller memory that fit into a chain: all descriptors but those of the request's and the reply's
-    /// head.
-    fn segments(&self) -> usize {
-        usize::from(self.chain).saturating_sub(2)
-    }
-
-    /// The most bytes of data of one request, at worst: one that starts inside a page and whose pages are scattered.
-    pub(super) fn max_data_bytes(&self) -> usize {
-        self.segments().saturating_sub(1) * PAGE_SIZE
-    }
-
-    /// The descriptor of the ring that stands for a slot's chain.
-    fn head(&self, slot: usize) -> u16 {
-        slot as u16 * self.descriptors_per_slot()
-    }
-
-    fn descriptors_per_slot(&self) -> u16 {
-        if self.indirect { 1 } else { self.chain }
-    }
-
-    fn reply_offset(&self) -> usize {
-        self.request_bytes.next_multiple_of(CACHE_LINE_BYTES)
-    }
-
-    fn table_offset(&self) -> usize {
-        (self.reply_offset() + self.reply_bytes).next_multiple_of(CACHE_LINE_BYTES)
-    }
-
-    /// The bytes of each slot's own memory.
-    fn slot_bytes(&self) -> usize {
-        let table = if self.indirect { Descriptor::BYTES * usize::from(self.chain) } else { 0 };
-        (self.table_offset() + table).next_multiple_of(CACHE_LINE_BYTES)
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -389,8 +331,8 @@ impl<H: Hal> Slots<H> {
         in_flight.map(|(_, slot)| slot.expected.unique).min_by_key(|unique| unique.0)
     }
 
-    /// Takes one of the slots in the set `owned` that came to an end, frees it and removes it from the set. The fixed body
-    /// of a reply is put into `body`.
+    /// Takes one of the slots in the set `owned` that came to an end, frees it and removes it from the set. The fixed
+    /// body of a reply is put into `body`.
     pub(super) fn take_finished(&mut self, owned: &mut u64, body: &mut Body) -> Option<Finished> {
         let ended = *owned & self.sets.ended;
         if ended == 0 {

@@ -1,7 +1,6 @@
 //! Directory cursors.
 
 use super::*;
-use crate::test_utils::FakeChannel;
 
 /// What an entry tells, without the inode.
 type Listed = (String, Option<FileType>, u64);

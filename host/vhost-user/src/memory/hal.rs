@@ -1,6 +1,6 @@
 //! `Hal` over guest memory: DMA pages, and bounce copies of ordinary memory.
 
-use super::{GuestMemory, PAGE_BYTES};
+use super::{GuestMemory, PAGE_BYTES, fatal, regions};
 use std::ptr::NonNull;
 use std::time::Duration;
 use virtio_fs::{BufferDirection, Hal, PhysAddr};
@@ -14,9 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///   with physical address 0.
 /// - A buffer inside guest memory is shared as it is, without a copy.
 /// - Any other buffer, on the heap or the stack, is *bounced*: `share` takes pages of guest memory and copies the
-///   buffer in, `unshare` copies it out (unless the device only reads it) and gives the pages back. As with Linux's
-///   swiotlb, a buffer that the device writes is copied in too, so that bytes which the device does not write keep
-///   their value, as they do with real DMA.
+///   buffer in (unless the device only writes it), `unshare` copies it out (unless the device only reads it) and gives
+///   the pages back. So bytes of a buffer to be written that the device did not write become whatever those pages held.
+/// - The guest physical addresses of a device's shared memory regions are none of guest memory; `mmio_phys_to_virt`
+///   tells where they are.
 ///
 /// `share` cannot report that there is no room. It waits for 10 seconds, in which requests in flight give theirs back,
 /// and then ends the process with a message: an address that is not memory would only make the daemon end instead. The
@@ -32,17 +33,11 @@ impl GuestHal {
     }
 }
 
-/// Ends the process where `Hal` has no way to report a failure.
-fn fatal(message: &str) -> ! {
-    eprintln!("virtio-fs-vhost-user: {message}");
-    std::process::abort();
-}
-
 // SAFETY: method by method:
 // - `dma_alloc`: the pages lie in a mapping that is never unmapped, are page aligned as the mapping is, and are marked
 //   as used until `dma_dealloc`, so no other call hands them out; no references into the mapping exist. They are
 //   zeroed.
-// - `mmio_phys_to_virt` never returns.
+// - `mmio_phys_to_virt` gives memory of a shared memory region, which is mapped as long as its transport lives.
 // - `share` and `unshare` touch the caller's buffer, which the caller vouches for, and pages that this buffer alone
 //   owns.
 unsafe impl Hal for GuestHal {
@@ -68,11 +63,12 @@ unsafe impl Hal for GuestHal {
         }
     }
 
-    unsafe fn mmio_phys_to_virt(paddr: PhysAddr, _size: usize) -> NonNull<u8> {
-        panic!("a vhost-user device has no registers in memory, yet {paddr:#x} was asked for");
+    unsafe fn mmio_phys_to_virt(paddr: PhysAddr, size: usize) -> NonNull<u8> {
+        regions::pointer(paddr, size)
+            .unwrap_or_else(|| panic!("no shared memory region has {size} bytes at {paddr:#x}"))
     }
 
-    unsafe fn share(buffer: NonNull<[u8]>, _direction: BufferDirection) -> PhysAddr {
+    unsafe fn share(buffer: NonNull<[u8]>, direction: BufferDirection) -> PhysAddr {
         let memory = Self::memory();
         let length = buffer.len();
         if let Some(address) = memory.address(buffer.cast(), length) {
@@ -86,10 +82,10 @@ unsafe impl Hal for GuestHal {
                 memory.length_bytes()
             ))
         });
-        // SAFETY: the caller vouches for `length` bytes at `buffer`; the `count` pages hold at least as many and were
-        // just taken for this buffer, which lies outside guest memory. Bytes may be uninitialised: this copies them as
-        // they are.
-        if _direction != BufferDirection::DeviceToDriver {
+        if direction != BufferDirection::DeviceToDriver {
+            // SAFETY: the caller vouches for `length` bytes at `buffer`; the `count` pages hold at least as many and
+            // were just taken for this buffer, which lies outside guest memory. Bytes may be uninitialised: this copies
+            // them as they are.
             unsafe { memory.page_pointer(page).copy_from_nonoverlapping(buffer.cast(), length) };
         }
         memory.page_address(page)

@@ -14,9 +14,11 @@
 mod hal;
 mod loan;
 mod pages;
+mod regions;
 
 pub use hal::GuestHal;
 pub(crate) use loan::Loan;
+pub(crate) use regions::{Part, Region};
 
 use pages::{Freed, Pages};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -40,6 +42,12 @@ const FIRST_ADDRESS: PhysAddr = 0x40_0000_0000;
 
 /// How much guest memory there is if nobody chose. Pages that were never used take no space.
 const DEFAULT_BYTES: usize = 256 << 20;
+
+/// Ends the process where going on would not be safe, or nobody can be told of a failure.
+fn fatal(message: &str) -> ! {
+    eprintln!("virtio-fs-vhost-user: {message}");
+    std::process::abort();
+}
 
 /// The process's guest memory. It is one for all mounts, because `Hal` has no `self`.
 static GLOBAL: OnceLock<Result<GuestMemory, String>> = OnceLock::new();

@@ -1,0 +1,201 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+use virtio_fs::Permissions;
+use virtio_fs::virtio::DeviceOptions;
+
+pub(crate) const HELP: &str = "\
+usage: virtio-fs-mount [OPTION]... SOURCE MOUNTPOINT [-- VIRTIOFSD-ARGUMENT...]
+
+Mounts what the virtio-fs driver sees, so that any program can be tried on it, and the driver run under a debugger.
+
+  SOURCE                    a directory, for which a virtiofsd is started, or the vhost-user socket of a running daemon
+  MOUNTPOINT                a directory
+
+  -f, --foreground          do not go to the background once the mount is live
+  -r, --read-only           the driver refuses whatever would change something
+      --permissions WHO     who checks permissions: `driver` (default) or `server`
+      --owner-only          only the user who mounts may use it (always so, but for root, without --allow-other)
+      --allow-other         all users may use it (root: default; others need `user_allow_other` in /etc/fuse.conf)
+      --kernel-cache SECS   the kernel keeps names, attributes and data, and believes them for SECS seconds; it then
+                            checks permissions itself. Default: 0, so that the driver is asked each time
+      --queues N            use up to N request queues of the device (default: 1, which is what virtiofsd has)
+      --request-timeout S   give the daemon up when it answers nothing for S seconds (default: 60)
+      --threads N           serve N of the kernel's requests at a time (default: 8)
+      --log FILE            add to FILE what is logged in the background; there is no log otherwise
+      --log-requests        log each request of the kernel and of the driver
+  -h, --help                print this text
+  -V, --version             print the version
+
+The arguments behind `--` go to the virtiofsd that is started, which has `--xattr` anyway. The program is the one in
+the environment variable VIRTIOFSD, or the one installed. RUST_LOG sets what is logged (default: warnings).
+
+It is unmounted by `umount MOUNTPOINT`, or when this program gets SIGINT, SIGTERM or SIGHUP. If it is in use then, it is
+no longer seen, and ends when its last user does, or at the second signal. It ends by itself when the daemon is gone.
+";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    Version,
+    Mount(Options),
+}
+
+/// How to mount what.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) source: PathBuf,
+    pub(crate) mountpoint: PathBuf,
+    pub(crate) daemon_arguments: Vec<OsString>,
+    pub(crate) foreground: bool,
+    pub(crate) read_only: bool,
+    pub(crate) permissions: Permissions,
+    /// `None`: as it is the custom for this user.
+    pub(crate) allow_other: Option<bool>,
+    pub(crate) kernel_cache: Duration,
+    pub(crate) request_queues: u16,
+    pub(crate) request_timeout: Duration,
+    pub(crate) threads: usize,
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) log_requests: bool,
+}
+
+impl Command {
+    /// Reads the arguments, without the program's name.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, lexopt::Error> {
+        use lexopt::prelude::*;
+
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+        let daemon_arguments = arguments.split_off(end).into_iter().skip(1).collect();
+        let mut options = Options {
+            source: PathBuf::new(),
+            mountpoint: PathBuf::new(),
+            daemon_arguments,
+            foreground: false,
+            read_only: false,
+            permissions: Permissions::Driver,
+            allow_other: None,
+            kernel_cache: Duration::ZERO,
+            request_queues: 1,
+            request_timeout: DeviceOptions::default().request_timeout,
+            threads: 8,
+            log: None,
+            log_requests: false,
+        };
+        let mut paths = Vec::new();
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(Self::Help),
+                Short('V') | Long("version") => return Ok(Self::Version),
+                Short('f') | Long("foreground") => options.foreground = true,
+                Short('r') | Long("read-only") => options.read_only = true,
+                Long("permissions") => options.permissions = parser.value()?.parse_with(permissions)?,
+                Long("owner-only") => options.allow_other = Some(false),
+                Long("allow-other") => options.allow_other = Some(true),
+                Long("kernel-cache") => options.kernel_cache = Duration::from_secs(parser.value()?.parse()?),
+                Long("queues") => options.request_queues = parser.value()?.parse_with(positive)?,
+                Long("request-timeout") => {
+                    options.request_timeout = Duration::from_secs(parser.value()?.parse_with(positive)?.into());
+                }
+                Long("threads") => options.threads = parser.value()?.parse_with(positive)?.into(),
+                Long("log") => options.log = Some(parser.value()?.into()),
+                Long("log-requests") => options.log_requests = true,
+                Value(path) => paths.push(PathBuf::from(path)),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        let [source, mountpoint] = <[PathBuf; 2]>::try_from(paths).map_err(|paths| match paths.len() {
+            0 => "SOURCE and MOUNTPOINT are missing",
+            1 => "MOUNTPOINT is missing",
+            _ => "there is more than SOURCE and MOUNTPOINT",
+        })?;
+        if options.log_requests && !options.foreground && options.log.is_none() {
+            return Err("--log-requests needs --foreground or --log".into());
+        }
+        Ok(Self::Mount(Options { source, mountpoint, ..options }))
+    }
+}
+
+fn permissions(word: &str) -> Result<Permissions, &'static str> {
+    match word {
+        "driver" => Ok(Permissions::Driver),
+        "server" => Ok(Permissions::Server),
+        _ => Err("it is `driver` or `server`"),
+    }
+}
+
+fn positive(word: &str) -> Result<u16, &'static str> {
+    word.parse().ok().filter(|&number| number > 0).ok_or("it is a number from 1 to 65535")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<Command, String> {
+        Command::parse(words.split(' ').map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    fn options(words: &str) -> Options {
+        match parse(words) {
+            Ok(Command::Mount(options)) => options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_source_and_a_mount_point_are_enough() {
+        let options = options("dir mnt");
+        assert_eq!((options.source, options.mountpoint), ("dir".into(), "mnt".into()));
+        assert_eq!((options.permissions, options.kernel_cache), (Permissions::Driver, Duration::ZERO));
+        assert!(!options.foreground && !options.read_only && options.daemon_arguments.is_empty());
+    }
+
+    #[test]
+    fn each_option_is_understood_before_and_behind_the_paths() {
+        let before = "-f -r --permissions server --owner-only --kernel-cache 3 --queues=2 --request-timeout 5";
+        let behind = "--threads 4 --log file --log-requests";
+        let options = options(&format!("{before} dir mnt {behind}"));
+        assert!(options.foreground && options.read_only && options.log_requests);
+        assert_eq!((options.permissions, options.allow_other), (Permissions::Server, Some(false)));
+        assert_eq!((options.kernel_cache, options.request_timeout), (Duration::from_secs(3), Duration::from_secs(5)));
+        assert_eq!((options.request_queues, options.threads), (2, 4));
+        assert_eq!(options.log, Some("file".into()));
+    }
+
+    #[test]
+    fn what_stands_behind_the_dashes_is_for_virtiofsd() {
+        let options = options("-f dir mnt -- --posix-acl -f -- x");
+        assert_eq!(options.daemon_arguments, ["--posix-acl", "-f", "--", "x"]);
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        for (words, named) in [
+            ("dir", "MOUNTPOINT is missing"),
+            ("-f", "SOURCE and MOUNTPOINT are missing"),
+            ("a b c", "more than"),
+            ("a b --wrong", "--wrong"),
+            ("a b --permissions nobody", "nobody"),
+            ("a b --queues 0", "0"),
+            ("a b --request-timeout 1.5", "1.5"),
+            ("a b --foreground=1", "--foreground"),
+            ("a b --log-requests", "needs --foreground or --log"),
+            ("a b --threads", "--threads"),
+        ] {
+            let text = parse(words).expect_err(words);
+            assert!(text.contains(named), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn help_comes_first() {
+        assert_eq!(parse("-f --help"), Ok(Command::Help));
+        assert_eq!(parse("--version"), Ok(Command::Version));
+    }
+}

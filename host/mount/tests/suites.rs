@@ -1,0 +1,98 @@
+//! Conformance suites of others, run on the mount as root.
+//!
+//! `pjdfstest` 0.2.2 and `fsx` 0.3.2 are programs of the Rust registry. The environment variables PJDFSTEST and FSX say
+//! where they are.
+
+mod common;
+
+use common::{Mount, run, within};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+/// The program that an environment variable names.
+fn suite(variable: &str, install: &str) -> PathBuf {
+    let path = std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} must say where the program is; `cargo install {install}` makes it"));
+    let path = PathBuf::from(path);
+    assert!(path.is_file(), "{variable}: there is no {}", path.display());
+    path
+}
+
+/// All that Linux has. The users and groups are those of every Debian.
+const PJDFSTEST_CONFIGURATION: &str = r#"
+[features]
+posix_fallocate = {}
+rename_ctime = {}
+utime_now = {}
+utimensat = {}
+[settings]
+naptime = 0.01
+allow_remount = false
+[dummy_auth]
+entries = [["nobody", "nogroup"], ["daemon", "daemon"]]
+"#;
+
+/// What the same tests say of a FUSE file system that only passes everything through: 13 want to remount, 2 want a
+/// second file system, 1 a limit of links that FUSE does not tell.
+const PJDFSTEST_SUMMARY: &str = "Summary: 0 failed, 16 skipped, 382 passed, 0 expected failures, 398 total";
+
+#[test]
+fn pjdfstest_finds_what_it_finds_on_the_shared_directory_itself() {
+    let pjdfstest = suite("PJDFSTEST", "pjdfstest@0.2.2");
+    let mount = Mount::new();
+    let configuration = mount.beside.join("pjdfstest.toml");
+    fs::write(&configuration, PJDFSTEST_CONFIGURATION).unwrap();
+    fs::set_permissions(&mount.share, fs::Permissions::from_mode(0o1777)).unwrap();
+
+    let mut command = within(120, pjdfstest);
+    let output = command.arg("-c").arg(&configuration).arg("-p").arg(&mount.point).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let summary = text.lines().find(|line| line.starts_with("Summary"));
+    assert_eq!(summary, Some(PJDFSTEST_SUMMARY), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    mount.end();
+}
+
+/// Everything that it knows, but for what Linux lacks.
+const FSX_CONFIGURATION: &str = "
+[weights]
+close_open = 1
+read = 10
+write = 10
+mapread = 5
+mapwrite = 5
+invalidate = 1
+truncate = 5
+fsync = 1
+fdatasync = 1
+posix_fallocate = 3
+punch_hole = 3
+sendfile = 3
+posix_fadvise = 1
+copy_file_range = 5
+";
+
+fn fsx(options: &[&str], operations: u32) {
+    let fsx = suite("FSX", "fsx@0.3.2");
+    let mount = Mount::with(options);
+    let configuration = mount.beside.join("fsx.toml");
+    fs::write(&configuration, FSX_CONFIGURATION).unwrap();
+    for seed in 1..=2 {
+        let mut command = within(120, &fsx);
+        command.arg("-f").arg(&configuration).arg("-P").arg(&mount.beside);
+        command.args(["-S", &seed.to_string(), "-N", &(operations / 2).to_string()]).arg(mount.point.join("file"));
+        let text = run(&mut command);
+        assert!(text.contains("All operations completed A-OK!"), "{text}");
+    }
+    mount.end();
+}
+
+#[test]
+fn fsx_reads_back_what_it_wrote() {
+    fsx(&[], 20_000);
+}
+
+#[test]
+fn fsx_reads_back_what_it_wrote_with_a_kernel_cache() {
+    fsx(&["--kernel-cache", "1"], 4_000);
+}
