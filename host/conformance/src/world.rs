@@ -243,7 +243,11 @@ impl Drop for World {
 fn are_alike(op: &Op, is: &Outcome, should_be: &Outcome) -> bool {
     match (op, is, should_be) {
         // Whether the user may move a directory, and whether it can be moved there: POSIX does not say what comes first.
-        (Op::Rename { .. }, Err(Errno::EACCES), Err(Errno::ENOTDIR | Errno::EISDIR | Errno::EINVAL)) => true,
+        (
+            Op::Rename { .. },
+            Err(Errno::EACCES | Errno::EPERM),
+            Err(Errno::ENOTDIR | Errno::EISDIR | Errno::ENOTEMPTY | Errno::EINVAL),
+        ) => true,
         // Linux lets nobody open what is somebody else's in a sticky directory, before it looks what that is.
         (Op::Open { .. }, Err(Errno::ELOOP), Err(Errno::EACCES)) => true,
         _ => is == should_be,
