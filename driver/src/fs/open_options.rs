@@ -149,7 +149,7 @@ impl OpenOptions {
                 return Err(Error::Invalid(Errno::EISDIR));
             }
             let ends_here = flags.intersects(OpenFlags::EXCLUSIVE | OpenFlags::NOFOLLOW);
-            match place.parent.create(name, flags, self.mode) {
+            match place.parent.create_or_open(name, flags, self.mode) {
                 Err(error) if error.errno() == Errno::ELOOP && !ends_here => {}
                 result => return result.map(|(file, _)| file),
             }

@@ -34,11 +34,24 @@ impl Node {
         flags: OpenFlags,
         permissions: u16,
     ) -> Result<(OpenFile, Attr), Error> {
-        let name = Name::new(name.as_ref())?;
+        let (file, attr) = self.create_or_open(name.as_ref(), flags, permissions)?;
+        let attr = attr.map_or_else(|| file.getattr(), Ok)?;
+        Ok((file, attr))
+    }
+
+    /// As [`Self::create`], with the attributes only if they are known.
+    pub(crate) fn create_or_open(
+        &self,
+        name: &[u8],
+        flags: OpenFlags,
+        permissions: u16,
+    ) -> Result<(OpenFile, Option<Attr>), Error> {
+        let name = Name::new(name)?;
         self.expect_directory()?;
         let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
-        // What exists is the server's to open only if we would let it: then it must not meet CREATE.
-        let looks_first = !exclusive && (self.is_checked() || self.superblock().expect_writable().is_err());
+        // The server only makes files, and never opens what exists: that takes permissions of its own, and virtiofsd
+        // remembers an inode for ever that CREATE finds and cannot open.
+        let mut looks_first = !exclusive && (self.is_checked() || self.superblock().expect_writable().is_err());
         for _ in 0..CREATE_ATTEMPTS {
             if looks_first {
                 match self.lookup(name.bytes()) {
@@ -48,54 +61,34 @@ impl Node {
                 }
             }
             self.permit_new(name)?;
-            let made = if looks_first { flags | OpenFlags::EXCLUSIVE } else { flags };
-            match self.create_unchecked(name, made, permissions) {
-                Err(error) if error.errno() == Errno::EEXIST && looks_first => {}
-                // virtiofsd's answer for what exists and is no regular file. What it is has an error of its own.
-                Err(Error::Refused(Errno::EBADF)) if !exclusive => {
-                    let (node, attr) = self.lookup(name.bytes())?;
-                    return node.open_found(flags, attr);
-                }
-                Err(Error::Refused(Errno::ENOSYS)) => match self.mknod(name.bytes(), FileType::Regular, permissions, 0)
-                {
+            let made = match self.create_unchecked(name, flags, permissions) {
+                Err(Error::Refused(Errno::ENOSYS)) => self
+                    .mknod(name.bytes(), FileType::Regular, permissions, 0)
                     // Who makes a file may open it, whatever its permissions.
-                    Ok((node, attr)) => return OpenFile::open_unchecked(node, flags).map(|file| (file, attr)),
-                    Err(error) if error.errno() == Errno::EEXIST && !exclusive => {
-                        let (node, attr) = self.lookup(name.bytes())?;
-                        return node.open_found(flags, attr);
-                    }
-                    Err(error) => return Err(error),
-                },
-                result => return result,
+                    .and_then(|(node, attr)| OpenFile::open_unchecked(node, flags).map(|file| (file, attr))),
+                made => made,
+            };
+            match made {
+                Err(error) if error.errno() == Errno::EEXIST && !exclusive => looks_first = true,
+                result => return result.map(|(file, attr)| (file, Some(attr))),
             }
         }
         Err(Error::Refused(Errno::EBUSY))
     }
 
-    fn open_found(&self, flags: OpenFlags, attr: Attr) -> Result<(OpenFile, Attr), Error> {
+    /// Opens what was found with these attributes.
+    fn open_found(&self, flags: OpenFlags, attr: Attr) -> Result<(OpenFile, Option<Attr>), Error> {
         let file = self.open(flags)?;
-        let attr = if flags.contains(OpenFlags::TRUNCATE) { file.getattr()? } else { attr };
-        Ok((file, attr))
+        Ok((file, if flags.contains(OpenFlags::TRUNCATE) { None } else { Some(attr) }))
     }
 
     fn create_unchecked(&self, name: Name<'_>, flags: OpenFlags, permissions: u16) -> Result<(OpenFile, Attr), Error> {
         let Mode { permissions, umask } = self.mode(permissions);
-        let truncates = flags.contains(OpenFlags::TRUNCATE);
-        let atomic = !truncates || self.has(InitFlags::ATOMIC_O_TRUNC);
-        // CREATE says it already, and the last virtiofsd in C is aborted by the flag if the file exists.
-        let sent = if atomic { flags } else { flags - OpenFlags::TRUNCATE } - OpenFlags::CREATE;
-        let kill_suidgid = truncates && self.asks_to_kill_set_ids();
-        let create = Create { name, flags: sent, permissions, umask, kill_suidgid };
+        // A new file holds nothing that could be cut off.
+        let sent = (flags | OpenFlags::CREATE | OpenFlags::EXCLUSIVE) - OpenFlags::TRUNCATE;
+        let create = Create { name, flags: sent, permissions, umask, kill_suidgid: false };
         let created = self.call_making(&create, Vec::new())?;
-        let (file, attr) = OpenFile::created(self, &created, flags)?;
-        let attr = match attr.size_bytes {
-            0 => attr,
-            _ if !truncates => attr,
-            // virtiofsd tells what a file that existed was before it was truncated.
-            _ if atomic => file.getattr()?,
-            _ => file.truncate()?,
-        };
-        Ok((file, attr))
+        OpenFile::created(self, &created, flags)
     }
 
     /// Makes a file without a name in this directory's file system (FUSE_TMPFILE, minor 37; virtiofsd lacks it).
@@ -178,17 +171,10 @@ impl Node {
     pub fn link(&self, new_parent: &Self, new_name: impl AsRef<[u8]>) -> Result<(Self, Attr), Error> {
         let name = Name::new(new_name.as_ref())?;
         new_parent.expect_directory()?;
-        if let Err(elsewhere) = self.expect_same_device(new_parent) {
-            // What exists is the first reason.
-            return Err(match new_parent.lookup(name.bytes()) {
-                Ok(_) => Error::Refused(Errno::EEXIST),
-                Err(Error::Refused(Errno::ENOENT)) => elsewhere,
-                Err(error) => error,
-            });
-        }
+        self.expect_same_device(new_parent).map_err(|elsewhere| new_parent.exists_or(name, elsewhere))?;
         new_parent.permit_new(name)?;
         if self.file_type() == FileType::Directory {
-            return Err(Error::Invalid(Errno::EPERM));
+            return Err(new_parent.exists_or(name, Error::Invalid(Errno::EPERM)));
         }
         let entry = unless_lacking(new_parent.call(&Link { nodeid: self.nodeid(), name }))?;
         new_parent.child(&entry.ok_or(Error::Refused(Errno::EPERM))?)
@@ -200,6 +186,15 @@ impl Node {
         self.expect_directory()?;
         self.permit_new(name)?;
         Ok(name)
+    }
+
+    /// Why `name` cannot be made in this directory: if it exists, that is the reason.
+    fn exists_or(&self, name: Name<'_>, why_not: Error) -> Error {
+        match self.lookup(name.bytes()) {
+            Ok(_) => Error::Refused(Errno::EEXIST),
+            Err(Error::Refused(Errno::ENOENT)) => why_not,
+            Err(error) => error,
+        }
     }
 
     pub(super) fn expect_same_device(&self, other: &Self) -> Result<(), Error> {

@@ -20,10 +20,10 @@ impl OpenFile {
     /// `EBADF` if the file is not open for writing; `EINVAL` for no bytes; `EFBIG` beyond the largest offset;
     /// `EOPNOTSUPP` if the server, or the host's file system, cannot do it; `ENOSPC`.
     pub fn allocate(&self, offset: u64, length: u64, flags: AllocateFlags) -> Result<(), Error> {
-        self.expect(Access::WRITE)?;
         if length == 0 || offset > i64::MAX as u64 || length > i64::MAX as u64 {
             return Err(Error::Invalid(Errno::EINVAL));
         }
+        self.expect(Access::WRITE)?;
         if offset + length > i64::MAX as u64 {
             return Err(Error::Invalid(Errno::EFBIG));
         }

@@ -58,13 +58,15 @@ impl Node {
         self.expect_same_device(new_parent)?;
         if self.is_checked() {
             let permitted = self.permit_rename(name, new_parent, new_name, exchanges);
-            if flags.contains(RenameFlags::NOREPLACE) && permitted.is_err() {
-                // What exists is the first reason, for who may see it.
+            if permitted.is_err() {
+                // What is missing and what is in the way are the first reasons, for who may see it.
+                self.permit(Access::EXECUTE)?;
+                new_parent.permit(Access::EXECUTE)?;
                 self.lookup(name.bytes())?;
                 match new_parent.lookup(new_name.bytes()) {
-                    Ok(_) => return Err(Error::Refused(Errno::EEXIST)),
-                    Err(Error::Refused(Errno::ENOENT)) => {}
-                    Err(error) => return Err(error),
+                    Ok(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Refused(Errno::EEXIST)),
+                    Err(Error::Refused(Errno::ENOENT)) if !exchanges => {}
+                    found => drop(found?),
                 }
             }
             permitted?;

@@ -46,6 +46,10 @@ impl Host {
                 let flags = OFlags::from_bits_retain(*flags) | OFlags::CLOEXEC;
                 let flags = if flags.contains(OFlags::CREATE) { flags | open_flags } else { flags };
                 let opened = fs::open(path.0.as_slice(), flags, Mode::from_raw_mode((*permissions).into()))?;
+                // The driver has `opendir` for those.
+                if fs::FileType::from_raw_mode(fs::fstat(&opened)?.st_mode) == fs::FileType::Directory {
+                    return Err(HostErrno::ISDIR);
+                }
                 files.insert(*slot, (opened, user));
                 Ok(Value::Done)
             }

@@ -168,7 +168,7 @@ fn nothing_is_asked_that_need_not_be() {
         assert_eq!(sent, expected);
     };
     costs(&|fs| fs.write("new", [7; 4096]), &[CREATE, WRITE, FLUSH, RELEASE]);
-    costs(&|fs| fs.write("new", [7; 4096]), &[CREATE, WRITE, FLUSH, RELEASE]);
+    costs(&|fs| fs.write("new", [7; 4096]), &[CREATE, LOOKUP, OPEN, WRITE, FLUSH, RELEASE]);
     costs(&|fs| fs.rename("new", "moved"), &[RENAME]);
     costs(&|fs| fs.remove_file("moved"), &[UNLINK]);
     costs(&|fs| fs.create_dir("dir"), &[MKDIR]);

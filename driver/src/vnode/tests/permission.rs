@@ -274,8 +274,8 @@ fn use_all(mounted: &Mounted) -> Vec<u32> {
 fn neither_user_0_nor_a_server_that_checks_costs_a_request() {
     use opcode::*;
     let expected = [
-        LOOKUP, LOOKUP, CREATE, WRITE, OPENDIR, RELEASEDIR, MKDIR, RENAME, RMDIR, LINK, UNLINK, SETATTR, SETXATTR,
-        GETXATTR, FLUSH, RELEASE,
+        LOOKUP, LOOKUP, CREATE, LOOKUP, OPEN, WRITE, OPENDIR, RELEASEDIR, MKDIR, RENAME, RMDIR, LINK, UNLINK, SETATTR,
+        SETXATTR, GETXATTR, FLUSH, RELEASE,
     ];
     let mut root_only = server();
     for path in PATHS {

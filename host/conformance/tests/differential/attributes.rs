@@ -50,7 +50,7 @@ fn mode_bits_are_set() {
     for permissions in [0, 0o7777, 0o2644] {
         world.check("mode bits of an open file", kinds([open(1, "f", O_RDONLY), fchmod(1, permissions), fstat(1)]));
     }
-    world.check("the root's mode bits", kinds([chmod("", 0o711), stat("")]));
+    world.check("the root's mode bits", kinds([chmod("/", 0o711), stat("/")]));
 }
 
 #[test]

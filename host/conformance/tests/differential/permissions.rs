@@ -117,7 +117,7 @@ fn mode_bits_decide() {
     {
         for user in USERS {
             for attempt in attempts() {
-                let script = owned(permissions).into_iter().chain([chmod("", 0o777).on_host(), attempt.by(user)]);
+                let script = owned(permissions).into_iter().chain([chmod("/", 0o777).on_host(), attempt.by(user)]);
                 world.check_at(Layer::Vnode, "an attempt", script.collect());
             }
         }
@@ -155,7 +155,7 @@ fn sticky_directories_keep_what_belongs_to_others() {
                     chown("t/d", Some(owner_of_file), Some(1)).on_host(),
                     chown("t", Some(owner_of_directory), Some(1)).on_host(),
                     chmod("t", 0o1777).on_host(),
-                    chmod("", 0o777).on_host(),
+                    chmod("/", 0o777).on_host(),
                     chown("f", Some(user.uid), Some(user.gid)).on_host(),
                 ];
                 let attempts = [

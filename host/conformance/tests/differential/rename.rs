@@ -29,7 +29,7 @@ fn every_kind_is_moved_onto_every_kind() {
         for from in NAMES {
             for to in NAMES {
                 let mut script = tree();
-                script.extend([rename_with(from, to, flags), list(""), lstat(from), lstat(to)]);
+                script.extend([rename_with(from, to, flags), list("/"), lstat(from), lstat(to)]);
                 world.check("a name is moved", script);
             }
         }
@@ -57,7 +57,7 @@ fn impossible_moves_are_refused() {
         world.check("onto what the host made", with(&[file("n").on_host(), rename_with("f", "n", flags)]));
     }
     for flags in [3, 6, 7, 8, 16, 1 << 31, u32::MAX] {
-        world.check("flags that exclude each other or mean nothing", with(&[rename_with("f", "n", flags), list("")]));
+        world.check("flags that exclude each other or mean nothing", with(&[rename_with("f", "n", flags), list("/")]));
     }
 }
 
@@ -89,7 +89,15 @@ fn what_is_moved_stays_what_it_is() {
     );
     world.check(
         "a directory is moved with what is in it",
-        vec![mkdir("d", 0o755), file("d/f"), mkdir("e", 0o755), rename("d", "e/d"), stat("e/d/f"), stat("e"), stat("")],
+        vec![
+            mkdir("d", 0o755),
+            file("d/f"),
+            mkdir("e", 0o755),
+            rename("d", "e/d"),
+            stat("e/d/f"),
+            stat("e"),
+            stat("/"),
+        ],
     );
     world.check(
         "directories change places",

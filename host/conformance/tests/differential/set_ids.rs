@@ -14,7 +14,7 @@ fn with(permissions: u16, steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
         close(0),
         chown("f", Some(1000), Some(1000)).on_host(),
         chmod("f", permissions).on_host(),
-        chmod("", 0o777).on_host(),
+        chmod("/", 0o777).on_host(),
     ];
     made.into_iter().chain(steps).collect()
 }

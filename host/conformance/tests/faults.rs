@@ -1,0 +1,223 @@
+//! Shares that are full, read-only or limited, and a daemon that dies. For root.
+
+use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use virtio_fs::{AllocateFlags, Errno, Error, FileType, MountOptions, VirtioFs, XattrFlags};
+use virtio_fs_conformance::{Folder, expect_root, private_mounts};
+use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
+
+const MIB: usize = 1 << 20;
+
+fn start(folder: &Path) -> (Daemon, VirtioFs) {
+    let options = DaemonOptions { arguments: vec!["--xattr".into()], thread_pool: 2, ..DaemonOptions::default() };
+    let daemon = Daemon::start(folder, &options).unwrap_or_else(|error| panic!("{error}"));
+    let vfs = mount_daemon(&daemon);
+    (daemon, vfs)
+}
+
+fn mount_daemon(daemon: &Daemon) -> VirtioFs {
+    let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
+    VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions::default()).expect("a mount")
+}
+
+fn errno<T: std::fmt::Debug>(result: Result<T, Error>) -> Errno {
+    result.unwrap_err().errno()
+}
+
+fn content(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
+}
+
+/// Waits until the daemon has as few descriptors open as it had.
+fn expect_descriptors(daemon: &Daemon, vfs: &VirtioFs, before: usize) {
+    vfs.maintain();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while open_descriptors(daemon) != before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(open_descriptors(daemon), before, "inodes or open files that the daemon still remembers");
+}
+
+fn open_descriptors(daemon: &Daemon) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("the daemon's descriptors").count()
+}
+
+#[test]
+fn a_full_share_says_so_and_loses_nothing() {
+    expect_root();
+    let folder = Folder::new();
+    private_mounts();
+    mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), c"size=8m,nr_inodes=20").expect("a tmpfs");
+    let (daemon, vfs) = start(folder.path());
+    let before = open_descriptors(&daemon);
+
+    let data = content(12 * MIB);
+    let file = vfs.create("file").unwrap();
+    let mut written = 0;
+    let error = loop {
+        match file.write_at(written as u64, &data[written..]) {
+            Ok(bytes) => written += bytes,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.errno(), Errno::ENOSPC);
+    assert!((6 * MIB..=8 * MIB).contains(&written), "{written} bytes were written");
+    assert_eq!(errno(file.write_at(written as u64, &data[written..])), Errno::ENOSPC);
+    let back = fs::read(folder.path().join("file")).unwrap();
+    assert!(back[..written] == data[..written], "what was written before is something else");
+    // Later requests of a large write may have reached behind the gap; what they left there is data, too.
+    assert!(back[written..].iter().zip(&data[written..]).all(|(is, sent)| is == sent || *is == 0));
+    assert_eq!(errno(file.allocate(0, 12 << 20, AllocateFlags::empty())), Errno::ENOSPC);
+    assert_eq!(errno(vfs.write("other", &data[..MIB])), Errno::ENOSPC);
+    assert_eq!(vfs.statvfs().unwrap().blocks_available, 0);
+    file.close().unwrap();
+
+    // Room comes back, and is used.
+    vfs.truncate("file", MIB as u64).unwrap();
+    vfs.write("other", &data[..2 * MIB]).unwrap();
+    assert!(vfs.read("file").unwrap() == data[..MIB]);
+    assert!(vfs.read("other").unwrap() == data[..2 * MIB]);
+
+    // No inodes are left.
+    let made = (0..).map(|number| vfs.create_dir(format!("d{number}"))).find_map(Result::err);
+    assert_eq!(made.unwrap().errno(), Errno::ENOSPC);
+    assert_eq!(errno(vfs.create("n")), Errno::ENOSPC);
+    assert_eq!(errno(vfs.symlink("t", "n")), Errno::ENOSPC);
+    assert_eq!(errno(vfs.mknod("n", FileType::Fifo, 0o600, 0)), Errno::ENOSPC);
+    vfs.remove_dir("d0").unwrap();
+    vfs.create("n").unwrap().close().unwrap();
+    expect_descriptors(&daemon, &vfs, before);
+    vfs.unmount().unwrap();
+}
+
+#[test]
+fn a_share_that_is_mounted_read_only_is_read() {
+    expect_root();
+    let (folder, view) = (Folder::new(), Folder::new());
+    private_mounts();
+    fs::write(folder.path().join("file"), "content").unwrap();
+    fs::create_dir(folder.path().join("d")).unwrap();
+    mount_bind(folder.path(), view.path()).expect("a bind mount");
+    mount_remount(view.path(), MountFlags::BIND | MountFlags::RDONLY, "").expect("a read-only mount");
+    let (daemon, vfs) = start(view.path());
+    let before = open_descriptors(&daemon);
+
+    assert_eq!(vfs.read("file").unwrap(), b"content");
+    assert_eq!(errno(vfs.write("file", "other")), Errno::EROFS);
+    assert_eq!(errno(vfs.create("n")), Errno::EROFS);
+    assert_eq!(errno(vfs.create_dir("n")), Errno::EROFS);
+    assert_eq!(errno(vfs.symlink("t", "n")), Errno::EROFS);
+    assert_eq!(errno(vfs.hard_link("file", "n")), Errno::EROFS);
+    assert_eq!(errno(vfs.rename("file", "n")), Errno::EROFS);
+    assert_eq!(errno(vfs.remove_file("file")), Errno::EROFS);
+    assert_eq!(errno(vfs.remove_dir("d")), Errno::EROFS);
+    assert_eq!(errno(vfs.truncate("file", 0)), Errno::EROFS);
+    assert_eq!(errno(vfs.set_permissions("file", 0o600)), Errno::EROFS);
+    assert_eq!(errno(vfs.set_owner("file", Some(1), None)), Errno::EROFS);
+    assert_eq!(errno(vfs.set_xattr("file", "user.a", "v", XattrFlags::empty())), Errno::EROFS);
+    expect_descriptors(&daemon, &vfs, before);
+    assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"content");
+}
+
+/// The daemon lives only if it ignores SIGXFSZ, as whoever limits it has to take care of: it inherits that.
+#[test]
+#[allow(unsafe_code)]
+fn a_limit_of_file_sizes_is_an_error() {
+    expect_root();
+    let folder = Folder::in_memory(64 * MIB);
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    let (daemon, vfs) = start(folder.path());
+    let limit = Some(2 * MIB as u64);
+    let pid = Pid::from_raw(daemon.pid() as i32);
+    prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: limit }).expect("a limit");
+
+    let data = content(5 * MIB);
+    let file = vfs.create("file").unwrap();
+    let mut written = 0;
+    let error = loop {
+        match file.write_at(written as u64, &data[written..]) {
+            Ok(bytes) => written += bytes,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.errno(), written), (Errno::EFBIG, 2 * MIB));
+    assert_eq!(errno(file.write_at(4 << 20, b"x")), Errno::EFBIG);
+    assert_eq!(errno(file.set_len(4 << 20)), Errno::EFBIG);
+    assert_eq!(errno(file.allocate(0, 4 << 20, AllocateFlags::empty())), Errno::EFBIG);
+    file.close().unwrap();
+    assert!(vfs.read("file").unwrap() == data[..written], "what was written before is something else");
+    vfs.write("other", &data[..MIB]).unwrap();
+    vfs.unmount().unwrap();
+}
+
+#[test]
+fn a_daemon_that_dies_in_the_middle_of_writes_fails_them_all_and_is_mounted_again() {
+    const WRITERS: usize = 4;
+    const BOUND: Duration = Duration::from_secs(10);
+    expect_root();
+    let folder = Folder::in_memory(256 * MIB);
+    let (mut daemon, vfs) = start(folder.path());
+    let data = content(16 * MIB);
+    let safe = vfs.create("safe").unwrap();
+    safe.write_all_at(0, &data[..3 * MIB]).unwrap();
+    safe.sync_all().unwrap();
+
+    for round in 0..5 {
+        let vfs = mount_again(&mut daemon, round, &vfs);
+        let written = AtomicU64::new(0);
+        let (failed, killed) = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|number| {
+                    let (vfs, data, written) = (&vfs, &data, &written);
+                    scope.spawn(move || {
+                        let file = vfs.create(format!("file-{number}"))?;
+                        loop {
+                            // Fewer bytes than asked for are followed by an error.
+                            written.fetch_add(file.write_at(0, data)? as u64, Ordering::Relaxed);
+                        }
+                    })
+                })
+                .collect::<Vec<std::thread::ScopedJoinHandle<'_, Result<(), Error>>>>();
+            let patience = Instant::now() + BOUND;
+            while written.load(Ordering::Relaxed) < 64 << 20 && Instant::now() < patience {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_millis(round * 3));
+            daemon.kill();
+            let killed = Instant::now();
+            let failed: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap().unwrap_err()).collect();
+            (failed, killed)
+        });
+        assert!(killed.elapsed() < BOUND, "pending writes failed after {:?}", killed.elapsed());
+        assert!(failed.iter().all(|error| matches!(error, Error::Device(_))), "{failed:?}");
+        let later = Instant::now();
+        for _ in 0..100 {
+            assert!(matches!(vfs.metadata("safe"), Err(Error::Device(_))));
+            assert!(matches!(vfs.write("n", "x"), Err(Error::Device(_))));
+            assert!(matches!(vfs.create_dir("n"), Err(Error::Device(_))));
+        }
+        drop(vfs);
+        assert!(later.elapsed() < BOUND, "later calls failed after {:?}", later.elapsed());
+        assert!(fs::read(folder.path().join("safe")).unwrap() == data[..3 * MIB], "what was synchronised is gone");
+    }
+    daemon.restart().unwrap_or_else(|error| panic!("{error}"));
+    let vfs = mount_daemon(&daemon);
+    assert!(vfs.read("safe").unwrap() == data[..3 * MIB]);
+    vfs.write("file-0", "again").unwrap();
+    assert_eq!(vfs.read("file-0").unwrap(), b"again");
+    vfs.unmount().unwrap();
+}
+
+/// The mount of a round: the first is there already.
+fn mount_again(daemon: &mut Daemon, round: u64, first: &VirtioFs) -> VirtioFs {
+    if round == 0 {
+        return first.clone();
+    }
+    daemon.restart().unwrap_or_else(|error| panic!("{error}"));
+    mount_daemon(daemon)
+}

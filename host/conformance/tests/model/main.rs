@@ -1,0 +1,71 @@
+//! Random sequences of operations in the mount, compared with the same on a plain directory, while the host changes both
+//! behind the driver's back. A failure is cut down to the shortest script that still fails, and printed.
+//!
+//! For root. The number of sequences is in the environment variable `VIRTIO_FS_MODEL_CASES`, 200 for each test if there
+//! is none; each moves less than a mebibyte. Sequences are others in each run.
+
+mod strategy;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use std::cell::RefCell;
+use virtio_fs_conformance::{Layer, ROOT, STRANGER, Step, World};
+
+const STEPS: usize = 40;
+
+/// Runs sequences of steps in `world`.
+fn compare(world: World, layer: Layer, step: impl Strategy<Value = Step>) {
+    let cases = match std::env::var("VIRTIO_FS_MODEL_CASES") {
+        Ok(cases) => cases.parse().expect("VIRTIO_FS_MODEL_CASES is a number"),
+        Err(_) => 200,
+    };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
+    let world = RefCell::new(world);
+    let script = proptest::collection::vec(step, 1..STEPS);
+    let result = TestRunner::new(config).run(&script, |script| {
+        let script = strategy::setting().into_iter().chain(script).collect::<Vec<_>>();
+        world.borrow_mut().run(layer, &script).map_err(TestCaseError::fail)
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(difference, _)) => panic!("the shortest script that fails ({layer:?}):\n{difference}"),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn contents_are_those_of_a_plain_directory() {
+    compare(World::new(&["--xattr"]), Layer::Vnode, strategy::content());
+}
+
+#[test]
+fn contents_are_those_of_a_plain_directory_on_disk() {
+    compare(World::on_disk(&["--xattr"]), Layer::Fs, strategy::content());
+}
+
+#[test]
+fn trees_are_those_of_a_plain_directory() {
+    compare(World::new(&["--xattr"]), Layer::Vnode, strategy::names(&[ROOT]));
+}
+
+#[test]
+fn trees_are_those_of_a_plain_directory_by_path() {
+    compare(World::new(&["--xattr"]), Layer::Fs, strategy::names(&[ROOT]));
+}
+
+#[test]
+fn users_may_do_what_they_may_in_a_plain_directory() {
+    let users = &[ROOT, strategy::OWNER, strategy::MEMBER, STRANGER];
+    compare(World::new(&["--xattr"]), Layer::Fs, strategy::everything(users));
+}
+
+#[test]
+fn everything_is_as_in_a_plain_directory() {
+    compare(World::new(&["--xattr"]), Layer::Vnode, strategy::everything(&[ROOT]));
+}
+
+#[test]
+fn everything_is_as_in_a_plain_directory_with_a_thread_pool_and_killpriv() {
+    let world = World::new(&["--xattr", "--killpriv-v2", "--thread-pool-size=4"]);
+    compare(world, Layer::Fs, strategy::everything(&[ROOT]));
+}

@@ -1,0 +1,218 @@
+//! Eight threads over one mount: nothing fails that must not, every byte is where it belongs, and nothing is left behind.
+//!
+//! For root. The time is in the environment variable `VIRTIO_FS_THREADS_SECONDS`, 10 if there is none.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use virtio_fs::fs::OpenOptions;
+use virtio_fs::{AllocateFlags, Errno, Error, MountOptions, RenameFlags, VirtioFs, XattrFlags};
+use virtio_fs_conformance::{Folder, expect_root};
+use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
+
+const THREADS: u64 = 8;
+const RECORD: usize = 64;
+
+/// Counts the bytes that are in use.
+struct Counting;
+
+static IN_USE: AtomicI64 = AtomicI64::new(0);
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        IN_USE.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn seconds() -> Duration {
+    let seconds = std::env::var("VIRTIO_FS_THREADS_SECONDS").map_or(10, |text| text.parse().expect("seconds"));
+    Duration::from_secs(seconds)
+}
+
+/// How many descriptors the daemon has open: one for each inode that it remembers, and for each open file.
+fn open_descriptors(daemon: &Daemon) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("the daemon's descriptors").count()
+}
+
+fn count(requests: &BTreeMap<String, u64>, operation: &str) -> u64 {
+    requests.get(operation).copied().unwrap_or(0)
+}
+
+/// `Ok` for an error that others cause who use the same names.
+fn allow<T>(result: Result<T, Error>, expected: &[Errno]) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) if expected.contains(&error.errno()) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Bytes that say whose they are.
+fn content(thread: u64, round: u64, length: usize) -> Vec<u8> {
+    (0..length as u64).map(|at| (thread * 31 + round * 7 + (at ^ at >> 9)) as u8).collect()
+}
+
+/// What a thread does with files of its own, once.
+fn own(vfs: &VirtioFs, thread: u64, round: u64) -> Result<(), Error> {
+    let at = |name: &str| format!("own-{thread}/{name}");
+    let length = (round * 7919 % 200_000) as usize;
+    let data = content(thread, round, length);
+    vfs.write(at("file"), &data)?;
+    let mut file = OpenOptions::new().read(true).write(true).open(vfs, at("file"))?;
+    file.write_all_at(length as u64, b"tail")?;
+    assert!(vfs.read(at("file"))? == [&data[..], b"tail"].concat(), "thread {thread}, round {round}");
+    file.set_len(length as u64 / 2)?;
+    vfs.rename(at("file"), at("moved"))?;
+    assert_eq!(vfs.copy(at("moved"), at("copy"))?, length as u64 / 2);
+    vfs.remove_file(at("moved"))?;
+    let mut rest = vec![0; length];
+    let mut read = 0;
+    loop {
+        match file.read(&mut rest[read..])? {
+            0 => break,
+            bytes => read += bytes,
+        }
+    }
+    assert!(rest[..read] == data[..length / 2], "an unlinked file, thread {thread}, round {round}");
+    file.allocate(0, 4096, AllocateFlags::KEEP_SIZE)?;
+    file.close()?;
+    assert!(vfs.read(at("copy"))? == data[..length / 2], "a copy, thread {thread}, round {round}");
+    vfs.create_dir_all(at("a/b/c"))?;
+    vfs.symlink("b/c", at("a/link"))?;
+    vfs.write(at("a/link/deep"), round.to_string())?;
+    vfs.hard_link(at("a/b/c/deep"), at("second"))?;
+    assert_eq!(vfs.read_to_string(at("second"))?, round.to_string());
+    vfs.set_xattr(at("second"), "user.round", round.to_string(), XattrFlags::empty())?;
+    assert_eq!(vfs.get_xattr(at("a/b/c/deep"), "user.round")?, round.to_string().as_bytes());
+    vfs.set_permissions(at("second"), 0o600 | (round % 8) as u16)?;
+    assert_eq!(vfs.metadata(at("a/b/c/deep"))?.permissions(), 0o600 | (round % 8) as u16);
+    let mut names: Vec<_> =
+        vfs.read_dir(at(""))?.map(|entry| entry.map(|entry| entry.file_name().to_vec())).collect::<Result<_, _>>()?;
+    names.sort();
+    assert_eq!(names, [&b"a"[..], b"copy", b"second"]);
+    for name in ["copy", "second"] {
+        vfs.remove_file(at(name))?;
+    }
+    vfs.remove_dir_all(at("a"))
+}
+
+/// What all threads do with the same files, once.
+fn shared(vfs: &VirtioFs, thread: u64, round: u64, appended: &AtomicU64) -> Result<(), Error> {
+    // Records of one size stay whole, whoever else appends.
+    let record = content(thread, round, RECORD - 1);
+    let mut log = OpenOptions::new().append(true).open(vfs, "log")?;
+    let record = [&[thread as u8], &record[..]].concat();
+    assert_eq!(log.write(&record)?, RECORD);
+    log.close()?;
+    appended.fetch_add(1, Ordering::Relaxed);
+    // Each thread has a page of the same file.
+    let pages = OpenOptions::new().read(true).write(true).open(vfs, "pages")?;
+    let page = content(thread, round, 4096);
+    pages.write_all_at(thread << 12, &page)?;
+    let mut back = [0; 4096];
+    assert_eq!(pages.read_at(thread << 12, &mut back)?, 4096);
+    assert!(back[..] == page[..], "the page of thread {thread}, round {round}");
+    drop(pages);
+    // Names that all fight for.
+    let gone = [Errno::ENOENT, Errno::EEXIST];
+    let name = format!("race/{}", round % 5);
+    let other = format!("race/{}", (round + 1) % 5);
+    match (round + thread) % 7 {
+        0 => drop(allow(vfs.write(&name, &record), &gone)),
+        1 => drop(allow(vfs.remove_file(&name), &gone)),
+        2 => drop(allow(vfs.rename(&name, &other), &gone)),
+        3 => drop(allow(vfs.rename_with(&name, &other, RenameFlags::EXCHANGE), &gone)),
+        4 => drop(allow(vfs.hard_link(&name, &other), &gone)),
+        5 => {
+            // What is there is what somebody wrote there, or nothing yet.
+            if let Some(found) = allow(vfs.read(&name), &gone) {
+                assert!(found.is_empty() || found.len() == RECORD, "{} bytes", found.len());
+            }
+        }
+        _ => {
+            for entry in vfs.read_dir("race")? {
+                let entry = entry?;
+                let _ = allow(entry.metadata(), &gone);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn eight_threads_disturb_nobody_and_leave_nothing() {
+    expect_root();
+    let folder = Folder::in_memory(256 << 20);
+    let options = DaemonOptions { arguments: vec!["--xattr".into()], thread_pool: 4, ..DaemonOptions::default() };
+    let daemon = Daemon::start(folder.path(), &options).unwrap_or_else(|error| panic!("{error}"));
+    let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
+    let vfs = VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions::default()).unwrap();
+    for name in ["log", "pages"] {
+        vfs.write(name, "").unwrap();
+    }
+    for number in 0..THREADS {
+        vfs.create_dir(format!("own-{number}")).unwrap();
+    }
+    vfs.create_dir("race").unwrap();
+    vfs.maintain();
+    let (before, memory_before) = (open_descriptors(&daemon), IN_USE.load(Ordering::Relaxed));
+
+    let (appended, rounds) = (AtomicU64::new(0), AtomicU64::new(0));
+    let end = Instant::now() + seconds();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (vfs, appended, rounds) = (&vfs, &appended, &rounds);
+            scope.spawn(move || {
+                for round in 0.. {
+                    if Instant::now() >= end {
+                        break;
+                    }
+                    own(vfs, thread, round).unwrap_or_else(|error| panic!("thread {thread}, round {round}: {error}"));
+                    shared(vfs, thread, round, appended)
+                        .unwrap_or_else(|error| panic!("thread {thread}, round {round}: {error}"));
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("{} rounds", rounds.load(Ordering::Relaxed));
+
+    let log = fs::read(folder.path().join("log")).unwrap();
+    assert_eq!(log.len() as u64, RECORD as u64 * appended.load(Ordering::Relaxed));
+    let mut next = [0; THREADS as usize];
+    for record in log.chunks(RECORD) {
+        let thread = record[0] as usize;
+        assert!(record[1..] == content(thread as u64, next[thread], RECORD - 1), "a record of thread {thread} is torn");
+        next[thread] += 1;
+    }
+    drop(log);
+
+    vfs.maintain();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while open_descriptors(&daemon) != before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(open_descriptors(&daemon), before, "inodes or open files that the daemon still remembers");
+    // Buffers that grow once and are kept have their place here; what each of thousands of operations left would not.
+    let grown = IN_USE.load(Ordering::Relaxed) - memory_before;
+    assert!(grown < 64 << 10, "{grown} bytes more are in use than before");
+    let requests = daemon.requests();
+    assert!(count(&requests, "Open") + count(&requests, "Create") > 0);
+    assert_eq!(count(&requests, "Open") + count(&requests, "Create"), count(&requests, "Release"));
+    assert_eq!(count(&requests, "Opendir"), count(&requests, "Releasedir"));
+    vfs.unmount().unwrap();
+}
