@@ -62,9 +62,11 @@ impl Node {
                 // What is missing and what is in the way are the first reasons, for who may see it.
                 self.permit(Access::EXECUTE)?;
                 new_parent.permit(Access::EXECUTE)?;
-                self.lookup(name.bytes())?;
+                let (moved, _) = self.lookup(name.bytes())?;
                 match new_parent.lookup(new_name.bytes()) {
                     Ok(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Refused(Errno::EEXIST)),
+                    // Two names of one inode stay as they are.
+                    Ok((there, _)) if there.nodeid() == moved.nodeid() => return Ok(()),
                     Err(Error::Refused(Errno::ENOENT)) if !exchanges => {}
                     found => drop(found?),
                 }

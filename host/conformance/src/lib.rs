@@ -18,6 +18,7 @@
 
 #![deny(unsafe_code)]
 
+mod descriptors;
 mod facts;
 mod folder;
 mod guest;
@@ -30,6 +31,7 @@ mod thread;
 mod tree;
 mod world;
 
+pub use descriptors::{expect_descriptors, settled_descriptors};
 pub use facts::{Facts, Outcome, Value, When};
 pub use folder::Folder;
 pub use step::{Layer, Op, Side, Step, Text, Time};

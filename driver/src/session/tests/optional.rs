@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::test_utils::{FakeServer, Fault};
-use crate::vnode::{Node, OpenFile, Sync, Wait, XattrFlags};
+use crate::vnode::{Durability, Node, OpenFile, Wait, XattrFlags};
 use crate::{Access, AllocateFlags, Errno, FileType, Lock, LockKind, LockOwner, OpenFlags, Permissions, RenameFlags};
 use alloc::format;
 use alloc::vec;
@@ -47,10 +47,10 @@ fn refused<T>(errno: Errno) -> Result<T, Error> {
 #[test]
 fn what_needs_no_server_succeeds() {
     asks_once(opcode::FLUSH, |_, _, file| file.flush(LockOwner(1)).unwrap());
-    asks_once(opcode::FSYNC, |_, _, file| file.fsync(Sync::All).unwrap());
+    asks_once(opcode::FSYNC, |_, _, file| file.fsync(Durability::All).unwrap());
     asks_once(opcode::SYNCFS, |_, f, _| f.syncfs().unwrap());
     let sent = three_times(opcode::FSYNCDIR, |mounted, _, _| {
-        mounted.fs.root().opendir().unwrap().fsync(Sync::Data).unwrap();
+        mounted.fs.root().opendir().unwrap().fsync(Durability::Data).unwrap();
     });
     let [open, close] = [opcode::OPENDIR, opcode::RELEASEDIR];
     assert_eq!(sent, [vec![open, opcode::FSYNCDIR, close], vec![open, close], vec![open, close]]);

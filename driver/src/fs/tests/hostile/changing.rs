@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::vnode::{
-    Access, AllocateFlags, Lock, LockKind, LockOwner, OpenFlags, RenameFlags, SetTime, Sync, Wait, XattrFlags,
+    Access, AllocateFlags, Durability, Lock, LockKind, LockOwner, OpenFlags, RenameFlags, SetTime, Wait, XattrFlags,
 };
 
 pub(super) const LIFE: Life = Life {
@@ -107,7 +107,7 @@ fn use_all(fs: &VirtioFs) -> usize {
         note(file.node().link(fs.root(), "named").is_ok());
     }
     if let Ok(dir) = fs.root().opendir() {
-        note(dir.fsync(Sync::All).is_ok());
+        note(dir.fsync(Durability::All).is_ok());
     }
     note(fs.sync().is_ok());
     fs.maintain();

@@ -1,0 +1,34 @@
+//! What the daemon has open: a descriptor for each inode that it remembers, and for each open file.
+
+use std::time::{Duration, Instant};
+use virtio_fs::VirtioFs;
+use virtio_fs_vhost_user::Daemon;
+
+fn open_descriptors(daemon: &Daemon) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("the daemon's descriptors").count()
+}
+
+/// How many descriptors the daemon has open when it has done all that it was told: forgetting is not answered.
+pub fn settled_descriptors(daemon: &Daemon) -> usize {
+    loop {
+        let counted = open_descriptors(daemon);
+        std::thread::sleep(Duration::from_millis(100));
+        if open_descriptors(daemon) == counted {
+            return counted;
+        }
+    }
+}
+
+/// Waits until the daemon has as few descriptors open as it had `before`.
+///
+/// # Panics
+///
+/// If it keeps more, or fewer.
+pub fn expect_descriptors(daemon: &Daemon, fs: &VirtioFs, before: usize) {
+    fs.maintain();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while open_descriptors(daemon) != before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(open_descriptors(daemon), before, "inodes or open files that the daemon still remembers");
+}
