@@ -116,8 +116,6 @@ impl<'t> Shell<'t> {
     pub fn interact(&mut self) -> u8 {
         let mut editor = Editor::new();
         while !self.is_over {
-            // Nobody waits for an answer while the next line is typed.
-            self.fs.maintain();
             let status = if self.status == SUCCESS { String::new() } else { format!("[{}] ", self.status) };
             let prompt = [status.as_bytes(), &self.directory, b" # "].concat();
             self.terminal.write(&editor.begin(&prompt));
@@ -159,6 +157,8 @@ impl<'t> Shell<'t> {
             let written = self.end_redirection();
             result.and(written)
         });
+        // The server keeps what it was not told to forget: removed files go on taking their space.
+        self.fs.maintain();
         match result {
             Ok(()) => SUCCESS,
             Err(failure) => self.report(&failure),

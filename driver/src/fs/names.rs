@@ -162,7 +162,18 @@ impl VirtioFs {
         let no_name = if flags.contains(RenameFlags::NOREPLACE) { Errno::EEXIST } else { Errno::EBUSY };
         let new = to.name.ok_or(Error::Invalid(no_name))?;
         if from.wants_directory || to.wants_directory {
-            from.parent.lookup(old)?.0.expect_directory()?;
+            let (moved, _) = from.parent.lookup(old)?;
+            let exchanges = flags.contains(RenameFlags::EXCHANGE);
+            match to.parent.lookup(new) {
+                Ok(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Invalid(Errno::EEXIST)),
+                Ok((node, _)) if exchanges && to.wants_directory => node.expect_directory()?,
+                Err(error) if exchanges || error.errno() != Errno::ENOENT => return Err(error),
+                _ => {}
+            }
+            // What is moved is what gets the new name, slash and all.
+            if from.wants_directory || !exchanges {
+                moved.expect_directory()?;
+            }
         }
         from.parent.rename(old, &to.parent, new, flags)
     }

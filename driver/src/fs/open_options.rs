@@ -137,9 +137,14 @@ impl OpenOptions {
     fn make(&self, root: &Node, path: &[u8], flags: OpenFlags) -> Result<OpenFile, Error> {
         let mut spliced: Vec<u8>;
         let mut path = path;
-        for _ in 0..LINKS_MAX {
+        // Behind the last link there is one more place to look at.
+        for _ in 0..=LINKS_MAX {
             let place = Place::of(root, path)?;
-            let Some(name) = place.name else { return Err(Error::Invalid(Errno::EISDIR)) };
+            let Some(name) = place.name else {
+                // It exists, whatever it is.
+                let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
+                return Err(Error::Invalid(if exclusive { Errno::EEXIST } else { Errno::EISDIR }));
+            };
             if place.wants_directory {
                 return Err(Error::Invalid(Errno::EISDIR));
             }

@@ -108,9 +108,24 @@ impl Session {
         payload: &[u8],
         extension_bytes: usize,
     ) -> Result<O::Reply, Error> {
-        let request = Request::new(self.header::<O>(who, nodeid), operation, payload, &mut []);
-        let request = request.with_names(operation.names()).with_extensions(extension_bytes)?;
-        self.exchange_one::<O>(request).map(|(reply, _)| reply)
+        let ask = || {
+            let request = Request::new(self.header::<O>(who, nodeid), operation, payload, &mut []);
+            let request = request.with_names(operation.names()).with_extensions(extension_bytes)?;
+            self.exchange_one::<O>(request).map(|(reply, _)| reply)
+        };
+        if O::TAKES_SPACE { self.with_space(ask) } else { ask() }
+    }
+
+    /// The result of `ask`, which is asked again if there was no space and FORGETs are waiting for company: a file that
+    /// was removed takes its space as long as the server remembers it.
+    fn with_space<T>(&self, mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        match ask() {
+            Err(Error::Refused(Errno::ENOSPC | Errno::EDQUOT)) if self.flush_forgets() => {
+                self.channel.drain_posts()?;
+                ask()
+            }
+            result => result,
+        }
     }
 
     /// As [`Self::call`]; gives the reply, and how many bytes of data were put into `data`.
@@ -188,11 +203,11 @@ impl Session {
         }
     }
 
-    /// Sends all FORGETs that are waiting for company.
-    pub(crate) fn flush_forgets(&self) {
-        if let Some(batch) = self.forgets.take() {
-            self.send_forgets(batch);
-        }
+    /// Sends all FORGETs that are waiting for company; whether there were any.
+    pub(crate) fn flush_forgets(&self) -> bool {
+        let Some(batch) = self.forgets.take() else { return false };
+        self.send_forgets(batch);
+        true
     }
 
     fn send_forgets(&self, batch: Batch) {

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// One more than the largest opcode that is counted.
 const OPCODES: usize = 64;
 
-/// What a mount sent and received since it was mounted. Costs two atomic additions for each request.
+/// What a mount sent and received since it was mounted. Costs a few atomic additions for each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
     requests: [u64; OPCODES],

@@ -33,11 +33,11 @@ impl Session {
         let data = &data[..data.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
         let unit = self.negotiated.max_write_bytes;
         if !to.flags.contains(OpenFlags::APPEND) {
-            return self.write_together(who, to, offset, data);
+            return self.with_space(|| self.write_together(who, to, offset, data));
         }
         let mut written = 0;
         for chunk in data.chunks(unit) {
-            match self.write_together(who, to, offset + written as u64, chunk) {
+            match self.with_space(|| self.write_together(who, to, offset + written as u64, chunk)) {
                 Ok(bytes) => written += bytes,
                 Err(error) if written == 0 => return Err(error),
                 Err(_) => break,

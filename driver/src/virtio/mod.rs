@@ -1,7 +1,6 @@
 //! The virtio device: discovery on PCI, configuration, virtqueues. The only layer with `unsafe`.
 
 mod config;
-mod counters;
 mod device;
 #[cfg(test)]
 mod device_tests;

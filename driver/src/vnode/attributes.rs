@@ -9,7 +9,7 @@ use crate::{Attr, Errno, Error, Timestamp};
 const SET_GID: u16 = 0o2000;
 /// Set-user-id.
 const SET_UID: u16 = 0o4000;
-/// Execution by the group; without it, set-group-id is no set-id bit.
+/// Execution by the group.
 const GROUP_EXECUTE: u16 = 0o010;
 
 impl Node {
@@ -50,7 +50,6 @@ impl Node {
         if *changes == SetAttr::default() {
             return self.call(&Getattr { fh });
         }
-        self.superblock().expect_writable()?;
         if let Some(size) = changes.size_bytes {
             match self.file_type() {
                 FileType::Regular if size <= i64::MAX as u64 => {}
@@ -58,20 +57,25 @@ impl Node {
                 _ => return Err(Error::Invalid(Errno::EINVAL)),
             }
         }
+        self.superblock().expect_writable()?;
         let mut changes = *changes;
         if self.is_checked() {
             let own = self.call(&Getattr { fh })?;
             self.permit_changes(is_open, &own, &mut changes)?;
             // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
             if changes.size_bytes.is_some() && !self.kills_set_ids() {
-                let kept = without_set_ids(own.permissions);
+                let kept = self.without_set_ids(&own);
                 if kept != own.permissions {
                     changes.permissions.get_or_insert(kept);
                 }
             }
         }
         let kill_suidgid = changes.size_bytes.is_some() && self.asks_to_kill_set_ids();
-        self.call(&Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid })
+        let attr = self.call(&Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid })?;
+        if changes.permissions.is_some() && attr.permissions & (SET_UID | SET_GID) != 0 {
+            self.superblock().note_set_ids();
+        }
+        Ok(attr)
     }
 
     /// Whether the user may make these changes of an inode with the attributes `own`; and what is left of them.
@@ -116,13 +120,13 @@ impl Node {
         self.has(InitFlags::HANDLE_KILLPRIV_V2) && !self.credentials().is_privileged()
     }
 
-    /// Takes set-id bits away before someone else than user 0 changes the content, if the server does not.
+    /// Takes set-id bits away before someone else than user 0 changes the content.
     pub(super) fn kill_set_ids(&self, fh: Option<FileHandle>) -> Result<(), Error> {
-        if self.credentials().is_privileged() || self.kills_set_ids() {
+        if self.credentials().is_privileged() {
             return Ok(());
         }
         let own = self.call(&Getattr { fh })?;
-        let kept = without_set_ids(own.permissions);
+        let kept = self.without_set_ids(&own);
         if kept != own.permissions {
             let changes = SetAttr { permissions: Some(kept), ..SetAttr::default() };
             let file_type = self.file_type();
@@ -148,17 +152,19 @@ impl Node {
         }
         let own = self.getattr()?;
         let allowed = if self.credentials().is_privileged() {
-            // A file that nobody may execute is no program, whoever asks.
-            !wanted.contains(Access::EXECUTE) || own.file_type != FileType::Regular || own.permissions & 0o111 != 0
+            // What nobody may execute is no program, whoever asks. Directories may be searched all the same.
+            !wanted.contains(Access::EXECUTE) || own.file_type == FileType::Directory || own.permissions & 0o111 != 0
         } else {
             self.allows(&own, wanted)?
         };
         if allowed { Ok(()) } else { Err(Error::Refused(Errno::EACCES)) }
     }
-}
 
-/// What is left of permission bits after a change of the content by someone else than user 0.
-fn without_set_ids(permissions: u16) -> u16 {
-    let set_gid = if permissions & GROUP_EXECUTE != 0 { SET_GID } else { 0 };
-    permissions & !(SET_UID | set_gid)
+    /// What is left of permission bits after a change of the content by someone else than user 0. Set-group-id without
+    /// execution by the group is no set-id bit, but only members of the group may keep it.
+    fn without_set_ids(&self, own: &Attr) -> u16 {
+        let executes = own.permissions & GROUP_EXECUTE != 0;
+        let set_gid = if executes || !self.credentials().is_member_of(own.gid) { SET_GID } else { 0 };
+        own.permissions & !(SET_UID | set_gid)
+    }
 }

@@ -9,7 +9,7 @@ use crate::wire::{
 };
 use crate::{Errno, Error};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// An open regular file. Closed when dropped; [`Self::close`] tells of errors, too.
 ///
@@ -30,8 +30,8 @@ pub struct OpenFile {
     pub(super) flocked: AtomicBool,
     /// Something was written since the last FLUSH.
     written: AtomicBool,
-    /// The driver took the set-id bits away for a server that does not.
-    set_ids_killed: AtomicBool,
+    /// The driver took the set-id bits away for a server that does not, when they had been set so often.
+    set_ids_killed: AtomicU64,
 }
 
 /// What is to be durable.
@@ -77,7 +77,7 @@ impl OpenFile {
         let file = Self::new(node, opened, flags);
         if truncates && (!atomic || opened.is_none()) {
             file.truncate()?;
-        } else if truncates {
+        } else if truncates && !file.node.kills_set_ids() {
             file.kill_set_ids()?;
         }
         Ok(file)
@@ -124,7 +124,7 @@ impl OpenFile {
             owner,
             flocked: AtomicBool::new(false),
             written: AtomicBool::new(false),
-            set_ids_killed: AtomicBool::new(false),
+            set_ids_killed: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -170,10 +170,13 @@ impl OpenFile {
     /// `ENOSPC`, `EDQUOT` and others from the server.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
         self.expect(Access::WRITE)?;
+        if offset > i64::MAX as u64 {
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
         if data.is_empty() {
             return Ok(0);
         }
-        self.note_change()?;
+        self.note_write()?;
         let node = &self.node;
         // A server that opens no files has none that knows its end.
         let offset = match self.fh {
@@ -268,19 +271,26 @@ impl OpenFile {
         }
     }
 
-    /// To be called before the content is changed.
+    /// To be called before the content is written.
+    pub(super) fn note_write(&self) -> Result<(), Error> {
+        self.written.store(true, Ordering::Relaxed);
+        if self.node.kills_set_ids() { Ok(()) } else { self.kill_set_ids() }
+    }
+
+    /// To be called before the content is changed by a request that says nothing of set-id bits: servers leave them.
     pub(super) fn note_change(&self) -> Result<(), Error> {
         self.written.store(true, Ordering::Relaxed);
         self.kill_set_ids()
     }
 
-    /// Takes set-id bits away, if the server does not; once, since to ask before each write would double the requests.
+    /// Takes set-id bits away; once, since to ask before each write would double the requests,
+    /// and again when this driver set some.
     fn kill_set_ids(&self) -> Result<(), Error> {
-        if self.set_ids_killed.load(Ordering::Relaxed) {
-            return Ok(());
+        let set = self.node.superblock().set_ids();
+        if self.set_ids_killed.load(Ordering::Relaxed) != set {
+            self.node.kill_set_ids(self.fh)?;
+            self.set_ids_killed.store(set, Ordering::Relaxed);
         }
-        self.node.kill_set_ids(self.fh)?;
-        self.set_ids_killed.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

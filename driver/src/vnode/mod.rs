@@ -10,6 +10,7 @@ mod names;
 mod node;
 mod permission;
 mod range;
+mod removal;
 mod superblock;
 mod xattr;
 

@@ -1,11 +1,11 @@
-//! Making, moving and removing names.
+//! Making names.
 
 use super::node::unless_lacking;
 use super::{Node, OpenFile};
 use crate::session::SecurityContext;
 use crate::wire::{
-    Access, Create, Entry, FileType, InitFlags, Link, Mkdir, Mknod, Name, OpenFlags, Operation, Rename, Rename2,
-    RenameFlags, Rmdir, Symlink, Tmpfile, Unlink, XattrName, extension,
+    Access, Create, Entry, FileType, InitFlags, Link, Mkdir, Mknod, Name, OpenFlags, Operation, Symlink, Tmpfile,
+    XattrName, extension,
 };
 use crate::{Attr, Errno, Error};
 use alloc::sync::Arc;
@@ -51,6 +51,11 @@ impl Node {
             let made = if looks_first { flags | OpenFlags::EXCLUSIVE } else { flags };
             match self.create_unchecked(name, made, permissions) {
                 Err(error) if error.errno() == Errno::EEXIST && looks_first => {}
+                // virtiofsd's answer for what exists and is no regular file. What it is has an error of its own.
+                Err(Error::Refused(Errno::EBADF)) if !exclusive => {
+                    let (node, attr) = self.lookup(name.bytes())?;
+                    return node.open_found(flags, attr);
+                }
                 Err(Error::Refused(Errno::ENOSYS)) => match self.mknod(name.bytes(), FileType::Regular, permissions, 0)
                 {
                     // Who makes a file may open it, whatever its permissions.
@@ -77,15 +82,19 @@ impl Node {
         let Mode { permissions, umask } = self.mode(permissions);
         let truncates = flags.contains(OpenFlags::TRUNCATE);
         let atomic = !truncates || self.has(InitFlags::ATOMIC_O_TRUNC);
-        let sent = if atomic { flags } else { flags - OpenFlags::TRUNCATE } | OpenFlags::CREATE;
+        // CREATE says it already, and the last virtiofsd in C is aborted by the flag if the file exists.
+        let sent = if atomic { flags } else { flags - OpenFlags::TRUNCATE } - OpenFlags::CREATE;
         let kill_suidgid = truncates && self.asks_to_kill_set_ids();
         let create = Create { name, flags: sent, permissions, umask, kill_suidgid };
         let created = self.call_making(&create, Vec::new())?;
         let (file, attr) = OpenFile::created(self, &created, flags)?;
-        if !atomic && attr.size_bytes != 0 {
-            let attr = file.truncate()?;
-            return Ok((file, attr));
-        }
+        let attr = match attr.size_bytes {
+            0 => attr,
+            _ if !truncates => attr,
+            // virtiofsd tells what a file that existed was before it was truncated.
+            _ if atomic => file.getattr()?,
+            _ => file.truncate()?,
+        };
         Ok((file, attr))
     }
 
@@ -169,95 +178,20 @@ impl Node {
     pub fn link(&self, new_parent: &Self, new_name: impl AsRef<[u8]>) -> Result<(Self, Attr), Error> {
         let name = Name::new(new_name.as_ref())?;
         new_parent.expect_directory()?;
+        if let Err(elsewhere) = self.expect_same_device(new_parent) {
+            // What exists is the first reason.
+            return Err(match new_parent.lookup(name.bytes()) {
+                Ok(_) => Error::Refused(Errno::EEXIST),
+                Err(Error::Refused(Errno::ENOENT)) => elsewhere,
+                Err(error) => error,
+            });
+        }
         new_parent.permit_new(name)?;
-        self.expect_same_device(new_parent)?;
         if self.file_type() == FileType::Directory {
             return Err(Error::Invalid(Errno::EPERM));
         }
         let entry = unless_lacking(new_parent.call(&Link { nodeid: self.nodeid(), name }))?;
         new_parent.child(&entry.ok_or(Error::Refused(Errno::EPERM))?)
-    }
-
-    /// Removes the name of something that is no directory.
-    ///
-    /// # Errors
-    ///
-    /// `ENOENT`, `EISDIR`, `EACCES`, `EPERM` for what belongs to someone else in a sticky directory, `EROFS`; the
-    /// server's.
-    pub fn unlink(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        let name = Name::new(name.as_ref())?;
-        self.expect_directory()?;
-        self.permit_removal(name)?;
-        self.call(&Unlink { name })
-    }
-
-    /// Removes an empty directory.
-    ///
-    /// # Errors
-    ///
-    /// `ENOTEMPTY`, `ENOTDIR`; else as for [`Self::unlink`].
-    pub fn rmdir(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        let name = Name::new(name.as_ref())?;
-        self.expect_directory()?;
-        self.permit_removal(name)?;
-        self.call(&Rmdir { name })
-    }
-
-    /// Moves `name` of this directory to `new_name` of `new_parent`, in one step; what has that name goes away, unless
-    /// `flags` say otherwise.
-    ///
-    /// # Errors
-    ///
-    /// `ENOENT`; `EEXIST` for a name that exists with [`RenameFlags::NOREPLACE`]; `EINVAL` for a directory moved into
-    /// itself, for flags that exclude each other, and for flags that the server does not know; `EISDIR`, `ENOTDIR` or
-    /// `ENOTEMPTY` if the names are of different kinds; `EXDEV` for another file system; `EACCES`, `EPERM`, `EROFS`.
-    pub fn rename(
-        &self,
-        name: impl AsRef<[u8]>,
-        new_parent: &Self,
-        new_name: impl AsRef<[u8]>,
-        flags: RenameFlags,
-    ) -> Result<(), Error> {
-        let (name, new_name) = (Name::new(name.as_ref())?, Name::new(new_name.as_ref())?);
-        self.expect_directory()?;
-        new_parent.expect_directory()?;
-        let exchanges = flags.contains(RenameFlags::EXCHANGE);
-        let known = (RenameFlags::NOREPLACE | RenameFlags::EXCHANGE | RenameFlags::WHITEOUT).contains(flags);
-        if !known || exchanges && flags.intersects(RenameFlags::NOREPLACE | RenameFlags::WHITEOUT) {
-            return Err(Error::Invalid(Errno::EINVAL));
-        }
-        self.superblock().expect_writable()?;
-        self.expect_same_device(new_parent)?;
-        if self.is_checked() {
-            self.permit_rename(name, new_parent, new_name, exchanges)?;
-        }
-        if flags.is_empty() {
-            return self.call(&Rename { name, new_parent: new_parent.nodeid(), new_name });
-        }
-        let renamed = unless_lacking(self.call(&Rename2 { name, new_parent: new_parent.nodeid(), new_name, flags }));
-        renamed?.ok_or(Error::Refused(Errno::EINVAL))
-    }
-
-    fn permit_rename(
-        &self,
-        name: Name<'_>,
-        new_parent: &Self,
-        new_name: Name<'_>,
-        exchanges: bool,
-    ) -> Result<(), Error> {
-        let moves = self.nodeid() != new_parent.nodeid();
-        self.permit_removal(name)?;
-        match new_parent.permit_removal(new_name) {
-            Err(Error::Refused(Errno::ENOENT)) if !exchanges => new_parent.permit(Access::WRITE)?,
-            result => result?,
-        }
-        if moves {
-            self.permit_move(name)?;
-            if exchanges {
-                new_parent.permit_move(new_name)?;
-            }
-        }
-        Ok(())
     }
 
     /// Checks that a name may be made in this directory.
@@ -268,7 +202,7 @@ impl Node {
         Ok(name)
     }
 
-    fn expect_same_device(&self, other: &Self) -> Result<(), Error> {
+    pub(super) fn expect_same_device(&self, other: &Self) -> Result<(), Error> {
         if Arc::ptr_eq(self.superblock(), other.superblock()) && self.device() == other.device() {
             Ok(())
         } else {

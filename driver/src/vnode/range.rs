@@ -41,23 +41,28 @@ impl OpenFile {
     /// # Errors
     ///
     /// `EBADF` if this file is not open for reading, or the other not for writing, or for appending; `EINVAL` for ranges
-    /// of one file that overlap; `EOVERFLOW` beyond the largest offset; those of writing.
+    /// of one file that overlap, and for an offset beyond the largest; those of writing.
     pub fn copy_range(&self, offset: u64, to: &Self, to_offset: u64, length: u64) -> Result<u64, Error> {
         self.expect(Access::READ)?;
         to.expect(Access::WRITE)?;
         if to.flags().contains(OpenFlags::APPEND) {
             return Err(Error::Invalid(Errno::EBADF));
         }
-        let has_end = |from: u64| from.checked_add(length).is_some_and(|end| end <= i64::MAX as u64);
-        if !has_end(offset) || !has_end(to_offset) {
-            return Err(Error::Invalid(Errno::EOVERFLOW));
-        }
+        let room = |from: u64| (i64::MAX as u64).checked_sub(from).ok_or(Error::Invalid(Errno::EINVAL));
+        let room = match (room(offset)?, room(to_offset)?) {
+            (_, 0) if length > 0 => return Err(Error::Invalid(Errno::EFBIG)),
+            (from, to) => from.min(to),
+        };
         let one_mount = Arc::ptr_eq(self.node.superblock(), to.node.superblock());
         let one_file = one_mount && self.node.nodeid() == to.node.nodeid();
-        let overlaps = |length| one_file && offset.abs_diff(to_offset) < length;
-        // Only what there is to copy counts.
-        if overlaps(length) && overlaps(length.min(self.getattr()?.size_bytes.saturating_sub(offset))) {
-            return Err(Error::Invalid(Errno::EINVAL));
+        let overlap = |length: u64| offset < to_offset + length && to_offset < offset + length;
+        let mut length = length.min(room);
+        if one_file && overlap(length) {
+            // Where the file ends, the copy does.
+            length = length.min(self.getattr()?.size_bytes.saturating_sub(offset));
+            if overlap(length) {
+                return Err(Error::Invalid(Errno::EINVAL));
+            }
         }
         if length == 0 {
             return Ok(0);

@@ -25,12 +25,14 @@ pub(crate) struct Superblock {
     pub(crate) permissions: Permissions,
     read_only: bool,
     next_lock_owner: AtomicU64,
+    /// How often set-id bits were set.
+    set_ids: AtomicU64,
 }
 
 impl Superblock {
     pub(crate) fn new(session: Session, permissions: Permissions, read_only: bool) -> Self {
         // Owners that a kernel makes from its own small numbers are others.
-        Self { session, permissions, read_only, next_lock_owner: AtomicU64::new(1 << 63) }
+        Self { session, permissions, read_only, next_lock_owner: AtomicU64::new(1 << 63), set_ids: AtomicU64::new(0) }
     }
 
     /// Whether both sides can do this.
@@ -43,6 +45,16 @@ impl Superblock {
     /// `EROFS` if nothing may be changed.
     pub(crate) fn expect_writable(&self) -> Result<(), Error> {
         if self.read_only { Err(Error::Refused(Errno::EROFS)) } else { Ok(()) }
+    }
+
+    /// To be called when set-id bits were set: who took them away before, has to do it again.
+    pub(super) fn note_set_ids(&self) {
+        self.set_ids.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often [`Self::note_set_ids`] was called.
+    pub(super) fn set_ids(&self) -> u64 {
+        self.set_ids.load(Ordering::Relaxed)
     }
 
     /// A number that nothing else in this session owns locks by.

@@ -59,6 +59,9 @@ pub(crate) trait Operation {
     /// Servers may lack the operation: what one request is answered with `ENOSYS` is true of all.
     const OPTIONAL: bool = false;
 
+    /// The operation may take space on the server, and is harmless to repeat when there was none.
+    const TAKES_SPACE: bool = false;
+
     /// The reply may take as long as other users of the file please.
     const WAITS_FOR_OTHERS: bool = false;
 

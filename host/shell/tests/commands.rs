@@ -186,6 +186,16 @@ fn copies_have_content_and_permissions_whoever_copies() {
 }
 
 #[test]
+fn what_is_written_goes_through_a_symbolic_link() {
+    let share = Share::new();
+    symlink("target", share.path("link")).unwrap();
+    share
+        .succeed("echo 1 > link; echo 2 >> link; echo 3 > f; cat target > g; cp f link; cat target >> g; cp -w g link");
+    assert_eq!(fs::read(share.path("target")).unwrap(), b"1\n2\n3\n");
+    assert!(share.path("link").is_symlink());
+}
+
+#[test]
 fn nothing_is_copied_onto_or_into_itself() {
     let share = Share::new();
     fs::create_dir(share.path("d")).unwrap();

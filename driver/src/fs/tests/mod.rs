@@ -2,8 +2,12 @@
 
 mod file;
 mod hostile;
+mod open_options;
 mod path;
 mod read_dir;
+mod slashes;
+mod trees;
+mod write;
 
 use super::*;
 use crate::test_utils::{FakeServer, Fault, Mounted, opcode};

@@ -169,3 +169,21 @@ fn a_device_that_fails_leaves_nothing_to_wait_for() {
         assert!(matches!(mounted.fs.unmount(), Err(Error::Device(_))));
     }
 }
+
+#[test]
+fn what_was_removed_makes_room_before_there_is_no_space() {
+    let (mounted, _) = record(FakeChannel::new(FakeServer::new()), &MountOptions::default());
+    mounted.server(|server| server.options.space_bytes = 8 * 4096);
+    let content = [7; 8 * 4096];
+    for name in ["a", "b", "c"] {
+        mounted.fs.write(name, content).unwrap();
+        mounted.fs.remove_file(name).unwrap();
+    }
+    assert_eq!(forgets(&mounted), [2, 0], "only when it was needed");
+    mounted.fs.write("d", content).unwrap();
+    assert_eq!(mounted.fs.write("e", "x"), Err(Error::Refused(Errno::ENOSPC)));
+    let before = mounted.count(opcode::WRITE);
+    assert_eq!(mounted.fs.write("e", "x"), Err(Error::Refused(Errno::ENOSPC)));
+    assert_eq!(mounted.count(opcode::WRITE) - before, 2, "the inode of the last attempt was forgotten in between");
+    mounted.unmount();
+}

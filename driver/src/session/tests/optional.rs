@@ -172,6 +172,13 @@ fn a_copy_falls_back_to_the_short_form_and_then_to_reading_and_writing() {
         assert_eq!(mounted.server(|server| server.content("to")), b"\0\0\0\0\x002345");
         assert_eq!(from.copy_range(10, &to, 0, 4), Ok(0), "the end of the file");
         assert_eq!(from.copy_range(8, &to, 0, 1 << 40), Ok(2));
+        mounted.server(|server| {
+            let length_in = |opcode| server.last_request(opcode).map(|request| u64_at(request, 80));
+            let is_asked = |opcode| !lacking.contains(&opcode) && server.count(opcode) > 0;
+            assert!(!is_asked(long) || length_in(long) == Some(1 << 40));
+            // The reply to the short form has no room for more.
+            assert!(!is_asked(short) || length_in(short) == Some(0xffff_f000));
+        });
         drop((from, to));
         mounted.unmount();
     }

@@ -74,7 +74,6 @@ fn create_opens_what_exists_unless_it_must_not_exist() {
     assert_eq!(raw.err(opcode::MKDIR, ROOT, mkdir(0o755, 0, "l")), E::EEXIST);
     assert_eq!(raw.err(opcode::SYMLINK, ROOT, put().name("new").name("")), E::ENOENT);
     assert_eq!(raw.server.open_handles(), 1);
-    raw.violates(opcode::CREATE, d, create(2, 0o644, 0, "f"), "without O_CREAT");
     raw.violates(opcode::CREATE, d, create(CREAT_RDWR | 0o400, 0o644, 0, "f"), "flags");
     raw.violates(opcode::CREATE, d, create(CREAT_RDWR, 0o040_644, 0, "f"), "mode");
     raw.violates(opcode::MKNOD, d, mknod(0o040_644, 0, 0, "x"), "mode");

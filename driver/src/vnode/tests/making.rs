@@ -14,7 +14,9 @@ fn server(with: u64, without: u64) -> FakeServer {
 }
 
 /// Everything that makes an inode with a mode, with the permissions 7777, and what it got.
-const MAKERS: [(u32, fn(&Node) -> u16); 4] = [
+type Maker<R> = (u32, fn(&Node) -> R);
+
+const MAKERS: [Maker<u16>; 4] = [
     (opcode::CREATE, |root| root.create("new", OpenFlags::WRITE_ONLY, 0o7777).unwrap().1.permissions),
     (opcode::TMPFILE, |root| root.tmpfile(OpenFlags::WRITE_ONLY, 0o7777).unwrap().1.permissions),
     (opcode::MKNOD, |root| root.mknod("new", FileType::Fifo, 0o7777, 0).unwrap().1.permissions),
@@ -73,7 +75,7 @@ fn new_inodes_belong_to_the_user_or_to_the_group_of_the_directory() {
 }
 
 /// What makes an inode in a directory.
-const ALL_MAKERS: [(u32, fn(&Node)); 5] = [
+const ALL_MAKERS: [Maker<()>; 5] = [
     (opcode::CREATE, |root| drop(root.create("new", OpenFlags::WRITE_ONLY, 0o600).unwrap())),
     (opcode::TMPFILE, |root| drop(root.tmpfile(OpenFlags::WRITE_ONLY, 0o600).unwrap())),
     (opcode::MKNOD, |root| drop(root.mknod("new", FileType::Socket, 0o600, 0).unwrap())),
@@ -123,7 +125,10 @@ fn the_directorys_group_is_sent_if_the_user_is_in_it() {
         for (opcode, make) in ALL_MAKERS {
             let mut server = server(with, flags & !with);
             server.attr_mut("").gid = group;
-            let mounted = mount_as_user(server, Permissions::Server);
+            // That the user's own group is among the others says nothing new.
+            let credentials = Credentials { groups: vec![100, 200, 300], ..user() };
+            let options = MountOptions { credentials, permissions: Permissions::Server, ..Default::default() };
+            let mounted = mount_with(server, &options);
             make(mounted.fs.root());
             let extensions = mounted.server(|server| server.last_extensions(opcode).unwrap().clone());
             assert_eq!(extensions.supplementary_group, expected, "{} {group}", opcode::name(opcode));

@@ -13,7 +13,7 @@ fn mount_read_only(who: Credentials) -> Mounted {
     mount_with(server, &MountOptions { read_only: true, credentials: who, ..MountOptions::default() })
 }
 
-const EROFS: Error = Error::Invalid(Errno::EROFS);
+const EROFS: Error = Error::Refused(Errno::EROFS);
 
 /// Checks that `action` is EROFS, and gives what was sent for it.
 fn refuses<T: core::fmt::Debug>(mounted: &Mounted, action: impl FnOnce() -> Result<T, Error>) -> Vec<u32> {

@@ -62,7 +62,7 @@ fn what_a_listing_brings_is_on_its_device() {
 }
 
 #[test]
-fn a_name_stays_on_its_device_and_the_server_is_not_asked() {
+fn a_name_stays_on_its_device() {
     let mounted = mount_with(server(true), &MountOptions::default());
     let root = mounted.fs.root();
     let (f, sub, nested) = (walk(root, "f"), walk(root, "sub"), walk(root, "sub/d/nested"));
@@ -70,10 +70,14 @@ fn a_name_stays_on_its_device_and_the_server_is_not_asked() {
         for (from, to) in [(root, &sub), (&sub, root), (&sub, &nested), (&nested, root)] {
             assert_eq!(from.rename("f", to, "g", RenameFlags::empty()), Err(Error::Invalid(Errno::EXDEV)));
         }
-        assert_eq!(f.link(&sub, "g").err(), Some(Error::Invalid(Errno::EXDEV)));
-        assert_eq!(f.link(&nested, "g").err(), Some(Error::Invalid(Errno::EXDEV)));
     });
     assert_eq!(sent, [0; 0]);
+    let (_, sent) = mounted.sent_by(|| {
+        assert_eq!(f.link(&sub, "g").err(), Some(Error::Invalid(Errno::EXDEV)));
+        assert_eq!(f.link(&nested, "g").err(), Some(Error::Invalid(Errno::EXDEV)));
+        assert_eq!(f.link(&sub, "f").err(), Some(Error::Refused(Errno::EEXIST)), "what exists is the first reason");
+    });
+    assert_eq!(sent, [opcode::LOOKUP; 3]);
     // Within a device both work, wherever it is.
     let d = walk(root, "sub/d");
     sub.rename("f", &d, "g", RenameFlags::empty()).unwrap();

@@ -50,6 +50,7 @@ impl CopyRange {
 impl Operation for CopyFileRange {
     const OPCODE: Opcode = Opcode(47);
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = CopyFileRangeArgs;
     type Reply = Written;
 

@@ -24,6 +24,7 @@ impl Operation for CopyFileRange64 {
     const OPCODE: Opcode = Opcode(53);
     const SINCE_MINOR: u32 = 45;
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = CopyFileRangeArgs;
     type Reply = Copied;
 

@@ -57,6 +57,7 @@ impl CreateArgs {
 impl Operation for Create<'_> {
     const OPCODE: Opcode = Opcode(35);
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = CreateArgs;
     type Reply = Created;
 

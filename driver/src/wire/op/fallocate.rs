@@ -46,6 +46,7 @@ pub(crate) struct FallocateArgs {
 impl Operation for Fallocate {
     const OPCODE: Opcode = Opcode(43);
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = FallocateArgs;
     type Reply = ();
 

@@ -21,6 +21,7 @@ pub(crate) struct LinkArgs {
 impl Operation for Link<'_> {
     const OPCODE: Opcode = Opcode(13);
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = LinkArgs;
     type Reply = Entry;
 

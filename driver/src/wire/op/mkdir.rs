@@ -22,6 +22,7 @@ pub(crate) struct MkdirArgs {
 
 impl Operation for Mkdir<'_> {
     const OPCODE: Opcode = Opcode(9);
+    const TAKES_SPACE: bool = true;
     type Args = MkdirArgs;
     type Reply = Entry;
 

@@ -28,6 +28,7 @@ pub(crate) struct MknodArgs {
 impl Operation for Mknod<'_> {
     const OPCODE: Opcode = Opcode(8);
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = MknodArgs;
     type Reply = Entry;
 

@@ -20,6 +20,7 @@ pub(crate) struct RenameArgs {
 
 impl Operation for Rename<'_> {
     const OPCODE: Opcode = Opcode(12);
+    const TAKES_SPACE: bool = true;
     type Args = RenameArgs;
     type Reply = ();
 

@@ -39,6 +39,7 @@ pub(crate) struct Rename2Args {
 impl Operation for Rename2<'_> {
     const OPCODE: Opcode = Opcode(45);
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = Rename2Args;
     type Reply = ();
 

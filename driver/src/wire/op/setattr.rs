@@ -132,6 +132,7 @@ impl SetattrArgs {
 
 impl Operation for Setattr {
     const OPCODE: Opcode = Opcode(4);
+    const TAKES_SPACE: bool = true;
     type Args = SetattrArgs;
     /// What the attributes are now.
     type Reply = Attr;

@@ -57,6 +57,7 @@ const ACL_KILL_SGID: u32 = 1;
 impl Operation for Setxattr<'_> {
     const OPCODE: Opcode = Opcode(21);
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = SetxattrArgs;
     type Reply = ();
 
@@ -72,6 +73,7 @@ impl Operation for Setxattr<'_> {
 impl Operation for SetxattrExt<'_> {
     const OPCODE: Opcode = Setxattr::OPCODE;
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = SetxattrExtArgs;
     type Reply = ();
 

@@ -36,6 +36,7 @@ impl Symlink<'_> {
 impl Operation for Symlink<'_> {
     const OPCODE: Opcode = Opcode(6);
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = ();
     type Reply = Entry;
 

@@ -16,6 +16,7 @@ impl Operation for Tmpfile {
     const OPCODE: Opcode = Opcode(51);
     const SINCE_MINOR: u32 = 37;
     const OPTIONAL: bool = true;
+    const TAKES_SPACE: bool = true;
     type Args = CreateArgs;
     type Reply = Created;
 

@@ -1,0 +1,180 @@
+//! Requests in flight: the device as the channel of a session.
+
+use super::super::queue::{Body, Owned, Queue};
+use super::Device;
+use crate::session::{Channel, Limits, Reply, Request, Traffic};
+use crate::wire::Unique;
+use crate::{Error, Instant};
+use core::time::Duration;
+use virtio_drivers::Hal;
+
+/// What an exchange has in flight. Should a callback of the exchange unwind, dropping this takes the buffers back from
+/// the device before the caller's frames, and the buffers in them, go away.
+struct InFlight<'d, H: Hal> {
+    device: &'d Device<H>,
+    queue: &'d Queue<H>,
+    owned: Owned,
+}
+
+impl<H: Hal> Drop for InFlight<'_, H> {
+    fn drop(&mut self) {
+        if !self.owned.is_empty() {
+            self.device.fail("a request was abandoned");
+            // Nobody asks for the results; the buffers are unshared all the same.
+            let mut body = [0; size_of::<Body>()];
+            while let Ok(Some(_)) = self.queue.take_finished(&*self.device.platform, &mut self.owned, &mut body) {}
+        }
+    }
+}
+
+impl<H: Hal> Device<H> {
+    /// Tells the server that the caller has given up the requests of `owned` whose numbers are above `told`, which
+    /// becomes the highest of them.
+    fn interrupt(&self, queue: &Queue<H>, owned: &Owned, told: &mut Unique) {
+        while let Some(unique) = queue.next_in_flight(owned, *told) {
+            *told = unique;
+            self.counters.interrupted();
+            if let Err(error) = self.post(&Request::interrupt(unique)) {
+                log::debug!("{unique:?} was not interrupted: {error}");
+            }
+        }
+    }
+}
+
+impl<H: Hal> Channel for Device<H> {
+    fn limits(&self) -> Limits {
+        let max_data_bytes = self.requests.iter().map(Queue::max_data_bytes).min().unwrap_or(0);
+        let requests_in_flight = self.requests.iter().map(Queue::slots).min().unwrap_or(0);
+        Limits { max_data_bytes, requests_in_flight }
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.counters.read()
+    }
+
+    fn exchange<'a>(
+        &self,
+        requests: &mut dyn Iterator<Item = Request<'a>>,
+        done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
+    ) {
+        let queue = self.request_queue();
+        let mut source = requests.fuse().enumerate().peekable();
+        let mut in_flight = InFlight { device: self, queue, owned: Owned::default() };
+        // When one of the requests in flight must have come back. What other threads get back does not put it off.
+        let mut deadline = None;
+        // A reply may take as long as others please, until the caller is interrupted.
+        let mut waits_for_others = false;
+        // The highest number of a request that the server was told to give up.
+        let mut told = Unique(0);
+        let mut body = [0; size_of::<Body>()];
+        loop {
+            if !self.is_running() {
+                self.stop();
+                if in_flight.owned.is_empty() {
+                    if let Some((place, _)) = source.next() {
+                        done(place, Err(Error::Device("the device was reset")));
+                    }
+                    return;
+                }
+            } else if source.peek().is_some() {
+                let before = in_flight.owned;
+                // SAFETY: each request owns its borrow of its buffers for a lifetime that outlasts this call, and this
+                // call does not end before `owned` is empty: not here, and not by unwinding, since `InFlight` resets
+                // the device first.
+                let notify = unsafe {
+                    let mut refused = |place, error| done(place, Err(error));
+                    let mut next =
+                        || source.next().inspect(|(_, request)| waits_for_others |= request.waits_for_others());
+                    queue.submit(&*self.platform, &mut in_flight.owned, &mut next, &mut refused)
+                };
+                if notify {
+                    self.notify(queue);
+                }
+                self.counters.in_flight(in_flight.owned.len());
+                if in_flight.owned != before {
+                    deadline = None;
+                }
+            }
+            let mut idle = true;
+            // Once in any case: what ended the wait for a slot may be a reply that others wait for.
+            while idle || !in_flight.owned.is_empty() {
+                let finished = match queue.take_finished(&*self.platform, &mut in_flight.owned, &mut body) {
+                    Ok(Some(finished)) => finished,
+                    Ok(None) => break,
+                    Err(rule) => {
+                        self.fail(rule);
+                        continue;
+                    }
+                };
+                idle = false;
+                deadline = None;
+                if let Err(Error::Protocol(rule)) = finished.result {
+                    self.fail(rule);
+                }
+                let reply = |data_bytes| Reply { body: &body[..finished.body_bytes], data_bytes };
+                done(finished.place, finished.result.map(reply));
+            }
+            let is_done = source.peek().is_none();
+            if is_done && in_flight.owned.is_empty() {
+                return;
+            }
+            if idle {
+                if self.platform.interrupted() {
+                    self.interrupt(queue, &in_flight.owned, &mut told);
+                }
+                let waiting = queue.wait_for(&in_flight.owned, !is_done);
+                if in_flight.owned.is_empty() {
+                    // For a slot, that is for others.
+                    self.wait(&waiting, self.deadline(), false);
+                } else if told == Unique(0) {
+                    let patient = Instant(Duration::MAX);
+                    let deadline =
+                        if waits_for_others { patient } else { *deadline.get_or_insert_with(|| self.deadline()) };
+                    self.wait(&waiting, deadline, true);
+                } else {
+                    self.wait(&waiting, *deadline.get_or_insert_with(|| self.deadline()), false);
+                }
+            }
+        }
+    }
+
+    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+        let queue = &self.high_priority;
+        let deadline = self.deadline();
+        loop {
+            if !self.is_running() {
+                return Err(Error::Device("the device was reset"));
+            }
+            match queue.post(&*self.platform, request) {
+                Ok(Some(notify)) => {
+                    if notify {
+                        self.notify(queue);
+                    }
+                    return Ok(());
+                }
+                Ok(None) => self.wait(&queue.wait_for(&Owned::default(), true), deadline, false),
+                Err(Error::Protocol(rule)) => self.fail(rule),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn drain_posts(&self) -> Result<(), Error> {
+        let queue = &self.high_priority;
+        let deadline = self.deadline();
+        loop {
+            if !self.is_running() {
+                return Err(Error::Device("the device was reset"));
+            }
+            match queue.is_idle(&*self.platform) {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.wait(&queue.wait_until_idle(), deadline, false),
+                Err(rule) => self.fail(rule),
+            }
+        }
+    }
+
+    fn shut_down(&self) {
+        self.stop();
+    }
+}

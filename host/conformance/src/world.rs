@@ -1,0 +1,231 @@
+//! Two directories, and the scripts that run in both.
+
+use crate::facts::Outcome;
+use crate::folder::{Folder, renew};
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::step::{Layer, Op, Side, Slot, Step};
+use crate::thread::expect_root;
+use crate::tree::{self, difference};
+use rustix::fs::OFlags;
+use rustix::mount::{MountFlags, mount, mount_remount};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use virtio_fs::{MountOptions, VirtioFs};
+use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
+
+/// How a [`World`] is made.
+#[derive(Clone, Debug, Default)]
+pub struct WorldOptions {
+    /// Further arguments of virtiofsd.
+    pub arguments: Vec<&'static str>,
+    /// How the driver mounts.
+    pub mount: MountOptions,
+    /// The directories are where temporary files are, and not in memory.
+    pub on_disk: bool,
+}
+
+/// What a world in memory has room for, in bytes.
+const MEMORY: usize = 256 << 20;
+
+/// A served directory with a mount of it, and a plain one. Both are empty before each script.
+///
+/// # Panics
+///
+/// When it is dropped, if there were differences: it tells all of them.
+pub struct World {
+    // In the order in which they have to go.
+    guest: Guest,
+    daemon: Daemon,
+    served_host: Host,
+    plain_host: Host,
+    served: PathBuf,
+    plain: PathBuf,
+    _home: Folder,
+    plain_read_only: bool,
+    differences: Vec<String>,
+    scripts: usize,
+}
+
+impl World {
+    /// A world whose virtiofsd has these further arguments.
+    pub fn new(arguments: &[&'static str]) -> Self {
+        Self::with_options(&WorldOptions { arguments: arguments.to_vec(), ..WorldOptions::default() })
+    }
+
+    /// As [`Self::new`], where temporary files are, and not in memory.
+    pub fn on_disk(arguments: &[&'static str]) -> Self {
+        Self::with_options(&WorldOptions { arguments: arguments.to_vec(), on_disk: true, ..WorldOptions::default() })
+    }
+
+    /// A world of its own kind.
+    pub fn with_options(options: &WorldOptions) -> Self {
+        Self::prepared(options, |_| {})
+    }
+
+    /// A world with directories that are `prepared` before virtiofsd starts.
+    pub fn prepared(options: &WorldOptions, prepare: impl Fn(&Path)) -> Self {
+        expect_root();
+        let home = if options.on_disk { Folder::new() } else { Folder::in_memory(MEMORY) };
+        let [served, plain] = ["served", "plain"].map(|name| {
+            let path = home.path().join(name);
+            std::fs::create_dir(&path).expect("a new folder for the test");
+            renew(&path);
+            prepare(&path);
+            path
+        });
+        let daemon_options = DaemonOptions {
+            arguments: options.arguments.iter().map(Into::into).collect(),
+            log_requests: false,
+            ..DaemonOptions::default()
+        };
+        let daemon = Daemon::start(&served, &daemon_options).unwrap_or_else(|error| panic!("{error}"));
+        let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
+        let fs = VirtioFs::mount::<GuestHal>(transport, platform, &options.mount).expect("a mount");
+        Self {
+            guest: Guest::new(fs),
+            daemon,
+            served_host: Host::new(&served),
+            plain_host: Host::new(&plain),
+            served,
+            plain,
+            _home: home,
+            plain_read_only: false,
+            differences: Vec::new(),
+            scripts: 0,
+        }
+    }
+
+    /// Makes the plain directory a file system of its own that is read-only, but for what is done on the host.
+    pub fn make_plain_read_only(&mut self) {
+        mount("tmpfs", &self.plain, "tmpfs", MountFlags::empty(), c"size=16m,mode=755").expect("a tmpfs");
+        self.plain_read_only = true;
+    }
+
+    /// The mount.
+    pub fn fs(&self) -> &VirtioFs {
+        &self.guest.fs
+    }
+
+    /// The daemon.
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// The directory that is served.
+    pub fn served(&self) -> &Path {
+        &self.served
+    }
+
+    /// The directory that is not.
+    pub fn plain(&self) -> &Path {
+        &self.plain
+    }
+
+    /// Runs a script in both layers, and notes differences.
+    pub fn check(&mut self, behaviour: &str, script: Vec<Step>) {
+        self.check_at(Layer::Vnode, behaviour, script.clone());
+        self.check_at(Layer::Fs, behaviour, script);
+    }
+
+    /// As [`Self::check`], in one layer.
+    pub fn check_at(&mut self, layer: Layer, behaviour: &str, script: Vec<Step>) {
+        if let Err(difference) = self.run(layer, &script) {
+            self.differences.push(format!("{behaviour} ({layer:?})\n{difference}"));
+        }
+        self.scripts += 1;
+    }
+
+    /// Runs a script in emptied directories.
+    ///
+    /// # Errors
+    ///
+    /// The script up to the first difference, and the difference.
+    pub fn run(&mut self, layer: Layer, script: &[Step]) -> Result<(), String> {
+        self.empty();
+        let mut opened = BTreeMap::new();
+        for (number, step) in script.iter().enumerate() {
+            // A file that could not be opened is nobody's.
+            if step.op.slot().is_some_and(|slot| !opened.contains_key(&slot)) {
+                continue;
+            }
+            let (is, should_be) = self.step(layer, step, &mut opened);
+            if is != should_be {
+                let mut told = String::new();
+                for step in &script[..=number] {
+                    writeln!(told, "    {step}").expect("a string");
+                }
+                return Err(format!("{told}    is        {is:?}\n    should be {should_be:?}"));
+            }
+        }
+        self.close_all();
+        match difference(&tree::read(&self.served), &tree::read(&self.plain)) {
+            None => Ok(()),
+            Some(difference) => {
+                let script: String = script.iter().map(|step| format!("    {step}\n")).collect();
+                Err(format!("{script}    the trees differ: {difference}"))
+            }
+        }
+    }
+
+    /// What a step gives on the mount, and what it should.
+    fn step(&mut self, layer: Layer, step: &Step, opened: &mut BTreeMap<Slot, Side>) -> (Outcome, Outcome) {
+        let Step { op, user, side, .. } = step;
+        // Inodes know no path that ends in a link to what does not exist.
+        let create_flags = match layer {
+            Layer::Vnode if *side == Side::Mount => OFlags::NOFOLLOW,
+            _ => OFlags::empty(),
+        };
+        let side = op.slot().and_then(|slot| opened.get(&slot).copied()).unwrap_or(*side);
+        let (is, should_be) = match side {
+            Side::Mount => {
+                let is = self.guest.run(layer, user, op);
+                let should_be = match step.expected_at(layer) {
+                    Some(outcome) => outcome.clone(),
+                    None => {
+                        self.remount_plain(MountFlags::RDONLY);
+                        let outcome = self.plain_host.run(&step.compared_with.unwrap_or(*user), op, create_flags);
+                        self.remount_plain(MountFlags::empty());
+                        outcome
+                    }
+                };
+                (is, should_be)
+            }
+            Side::Host => (self.served_host.run(user, op, create_flags), self.plain_host.run(user, op, create_flags)),
+        };
+        match op {
+            Op::Open { slot, .. } if is.is_ok() && should_be.is_ok() => drop(opened.insert(*slot, side)),
+            Op::Close { slot } => drop(opened.remove(slot)),
+            _ => {}
+        }
+        (is, should_be)
+    }
+
+    fn remount_plain(&self, flags: MountFlags) {
+        if self.plain_read_only {
+            mount_remount(&self.plain, flags, "").expect("a file system that is not in use");
+        }
+    }
+
+    fn empty(&mut self) {
+        self.close_all();
+        renew(&self.served);
+        renew(&self.plain);
+    }
+
+    fn close_all(&mut self) {
+        self.guest.close_all();
+        self.served_host.close_all();
+        self.plain_host.close_all();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !self.differences.is_empty() && !std::thread::panicking() {
+            let differences = self.differences.join("\n\n");
+            panic!("{} of {} scripts differ:\n\n{differences}\n", self.differences.len(), self.scripts);
+        }
+    }
+}
