@@ -106,7 +106,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::write_at`]; what comes before the error is written.
+    /// Those of [`Self::write_at`]. The position tells how much was written then; see there for what lies behind it.
     pub fn write_all(&mut self, mut data: &[u8]) -> Result<(), Error> {
         while !data.is_empty() {
             let bytes = self.write(data)?;
@@ -119,7 +119,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::write_at`]; what comes before the error is written.
+    /// Those of [`Self::write_at`]. Some of `data` is written then.
     pub fn write_all_at(&self, mut offset: u64, mut data: &[u8]) -> Result<(), Error> {
         while !data.is_empty() {
             let bytes = self.write_at(offset, data)?;
