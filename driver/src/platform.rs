@@ -72,9 +72,9 @@ pub unsafe trait Platform: Send + Sync {
     /// Whether the thread that calls this should give up what it waits for: a signal is pending, say.
     ///
     /// Asked while a call waits for replies, in [`wait_until`](Self::wait_until)'s `ready` too. The server is then told
-    /// (FUSE_INTERRUPT), and the call goes on to wait for its reply: `EINTR` if the server gave up, else what it would
-    /// have been. Servers may take no notice, virtiofsd among them. A lock that is waited for has to be answered within
-    /// the timeout of requests from then on.
+    /// (FUSE_INTERRUPT), each second anew, and the call goes on to wait for its reply: `EINTR` if the server gave up, else
+    /// what it would have been. Servers may take no notice, virtiofsd among them; a lock that is waited for is then waited
+    /// for until it is free.
     fn interrupted(&self) -> bool {
         false
     }

@@ -28,11 +28,11 @@ impl<H: Hal> Drop for InFlight<'_, H> {
 }
 
 impl<H: Hal> Device<H> {
-    /// Tells the server that the caller has given up the requests of `owned` whose numbers are above `told`, which
-    /// becomes the highest of them.
-    fn interrupt(&self, queue: &Queue<H>, owned: &Owned, told: &mut Unique) {
-        while let Some(unique) = queue.next_in_flight(owned, *told) {
-            *told = unique;
+    /// Tells the server that the caller has given up the requests of `owned`.
+    fn interrupt(&self, queue: &Queue<H>, owned: &Owned) {
+        let mut told = Unique(0);
+        while let Some(unique) = queue.next_in_flight(owned, told) {
+            told = unique;
             self.counters.interrupted();
             if let Err(error) = self.post(&Request::interrupt(unique)) {
                 log::debug!("{unique:?} was not interrupted: {error}");
@@ -40,6 +40,10 @@ impl<H: Hal> Device<H> {
         }
     }
 }
+
+/// How often the server is told that a caller has given up a request. Nothing is ordered between queues: INTERRUPT may
+/// overtake its request, and then means nothing to the server.
+const INTERRUPT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<H: Hal> Channel for Device<H> {
     fn limits(&self) -> Limits {
@@ -62,10 +66,10 @@ impl<H: Hal> Channel for Device<H> {
         let mut in_flight = InFlight { device: self, queue, owned: Owned::default() };
         // When one of the requests in flight must have come back. What other threads get back does not put it off.
         let mut deadline = None;
-        // A reply may take as long as others please, until the caller is interrupted.
+        // A reply may take as long as others please.
         let mut waits_for_others = false;
-        // The highest number of a request that the server was told to give up.
-        let mut told = Unique(0);
+        // When the server is told once more that the caller has given up.
+        let mut tell_again = None;
         let mut body = [0; size_of::<Body>()];
         loop {
             if !self.is_running() {
@@ -119,20 +123,22 @@ impl<H: Hal> Channel for Device<H> {
                 return;
             }
             if idle {
-                if self.platform.interrupted() {
-                    self.interrupt(queue, &in_flight.owned, &mut told);
+                let gives_up = |tell_again: Option<Instant>| {
+                    self.platform.interrupted() && tell_again.is_none_or(|at| self.platform.now() >= at)
+                };
+                if gives_up(tell_again) {
+                    self.interrupt(queue, &in_flight.owned);
+                    tell_again = Some(self.platform.now() + INTERRUPT_INTERVAL);
                 }
                 let waiting = queue.wait_for(&in_flight.owned, !is_done);
                 if in_flight.owned.is_empty() {
                     // For a slot, that is for others.
-                    self.wait(&waiting, self.deadline(), false);
-                } else if told == Unique(0) {
+                    self.wait(&waiting, self.deadline(), &|| false);
+                } else {
                     let patient = Instant(Duration::MAX);
                     let deadline =
                         if waits_for_others { patient } else { *deadline.get_or_insert_with(|| self.deadline()) };
-                    self.wait(&waiting, deadline, true);
-                } else {
-                    self.wait(&waiting, *deadline.get_or_insert_with(|| self.deadline()), false);
+                    self.wait(&waiting, deadline, &|| gives_up(tell_again));
                 }
             }
         }
@@ -152,7 +158,7 @@ impl<H: Hal> Channel for Device<H> {
                     }
                     return Ok(());
                 }
-                Ok(None) => self.wait(&queue.wait_for(&Owned::default(), true), deadline, false),
+                Ok(None) => self.wait(&queue.wait_for(&Owned::default(), true), deadline, &|| false),
                 Err(Error::Protocol(rule)) => self.fail(rule),
                 Err(error) => return Err(error),
             }
@@ -168,7 +174,7 @@ impl<H: Hal> Channel for Device<H> {
             }
             match queue.is_idle(&*self.platform) {
                 Ok(true) => return Ok(()),
-                Ok(false) => self.wait(&queue.wait_until_idle(), deadline, false),
+                Ok(false) => self.wait(&queue.wait_until_idle(), deadline, &|| false),
                 Err(rule) => self.fail(rule),
             }
         }

@@ -128,10 +128,10 @@ impl<H: Hal> Device<H> {
         self.platform.now() + self.request_timeout
     }
 
-    /// Waits until `waiting` is over, or the device stops, or, if somebody wants to know, the caller is interrupted.
-    /// Gives the device up if it failed, or at `deadline`.
-    fn wait(&self, waiting: &Waiting<'_, H>, deadline: Instant, interruptible: bool) {
-        let mut ready = || waiting.is_over() || !self.is_running() || interruptible && self.platform.interrupted();
+    /// Waits until `waiting` is over, or the device stops, or there is `another_reason`. Gives the device up if it failed,
+    /// or at `deadline`.
+    fn wait(&self, waiting: &Waiting<'_, H>, deadline: Instant, another_reason: &dyn Fn() -> bool) {
+        let mut ready = || waiting.is_over() || !self.is_running() || another_reason();
         loop {
             let look_again = self.platform.now() + STATUS_INTERVAL;
             if self.platform.wait_until(deadline.min(look_again), &mut ready) {

@@ -18,7 +18,7 @@ fn setlkw(device: &dyn Channel) -> Result<(), Error> {
 #[test]
 fn a_lock_is_waited_for_longer_than_any_other_reply() {
     let (fake, device) = device::<PlainHal<40>>(Build::default());
-    fake.inject(Fault::UntilInterrupted);
+    fake.inject(Fault::UntilInterrupted { times: 1 });
     fake.interrupt_at(100 * MINUTE);
     assert_eq!(setlkw(&device), Err(Error::Refused(Errno::EINTR)));
     assert!(fake.now().0 >= 100 * MINUTE);
@@ -28,19 +28,29 @@ fn a_lock_is_waited_for_longer_than_any_other_reply() {
 }
 
 #[test]
-fn a_server_that_takes_no_notice_of_an_interrupt_has_to_answer_in_time() {
+fn a_server_that_takes_no_notice_of_an_interrupt_is_told_again_and_not_given_up() {
     let (fake, device) = device::<PlainHal<41>>(Build::default());
-    fake.inject(Fault::Swallowed);
+    fake.inject(Fault::UntilInterrupted { times: 100 });
     fake.interrupt_at(5 * MINUTE);
-    assert_eq!(setlkw(&device), Err(Error::Device("the device was reset")));
-    assert!((6 * MINUTE..7 * MINUTE).contains(&fake.now().0));
+    assert_eq!(setlkw(&device), Err(Error::Refused(Errno::EINTR)));
+    assert_eq!(fake.requests(0), 100);
+    assert!((6 * MINUTE..7 * MINUTE).contains(&fake.now().0), "once a second");
+}
+
+#[test]
+fn an_interrupt_does_not_put_off_the_end_of_a_request_that_waits_for_nobody() {
+    let (fake, device) = device::<PlainHal<44>>(Build::default());
+    fake.inject(Fault::Swallowed);
+    fake.interrupt_at(Duration::from_secs(10));
+    assert_eq!(getattr(&device), Err(Error::Device("the device was reset")));
+    assert!((MINUTE..2 * MINUTE).contains(&fake.now().0));
 }
 
 #[test]
 fn every_request_in_flight_is_interrupted_once() {
     let (fake, device) = device::<PagedHal<42>>(Build::default());
     for _ in 0..5 {
-        fake.inject(Fault::UntilInterrupted);
+        fake.inject(Fault::UntilInterrupted { times: 1 });
     }
     fake.interrupt_at(Duration::from_secs(1));
     let mut buffer = std::vec![0; 5 * 500];

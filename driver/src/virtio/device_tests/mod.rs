@@ -1,5 +1,6 @@
 //! The device and its queues against a fake device that keeps the rules, and one that breaks them.
 
+mod arming;
 mod hostile;
 mod interrupted;
 mod service;

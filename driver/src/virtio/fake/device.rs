@@ -33,8 +33,8 @@ pub(crate) enum Fault {
     /// A byte of the used ring, which is the device's to write, is another.
     #[cfg(fuzzing)]
     Scribble { at: u16, byte: u8 },
-    /// The buffer is not used until FUSE_INTERRUPT names its request; then the reply is `EINTR`.
-    UntilInterrupted,
+    /// The buffer is not used until FUSE_INTERRUPT has named its request so many times; then the reply is `EINTR`.
+    UntilInterrupted { times: u32 },
 }
 
 /// What answers requests: the readable bytes of a chain and the room in its writable part, to the bytes of the reply.
@@ -56,6 +56,14 @@ struct Queue {
     total: u64,
 }
 
+/// A buffer that is held until its request is interrupted.
+struct Kept {
+    number: usize,
+    head: u16,
+    /// How many INTERRUPTs it takes.
+    times: u32,
+}
+
 struct State {
     status: DeviceStatus,
     driver_features: u64,
@@ -64,8 +72,7 @@ struct State {
     faults: VecDeque<Fault>,
     /// How far the used indices run ahead of the truth.
     ahead: u16,
-    /// Queue and head of what is held until it is interrupted.
-    kept: Vec<(usize, u16)>,
+    kept: Vec<Kept>,
     /// When the driver's caller is interrupted.
     interrupted_at: Duration,
     doorbells: u64,
@@ -90,6 +97,8 @@ pub(crate) struct Build {
     pub(crate) restless: bool,
     /// Uses the buffers it holds in the reverse of their order.
     pub(crate) reverse: bool,
+    /// Somebody listens to its interrupts.
+    pub(crate) interrupts: bool,
 }
 
 impl Default for Build {
@@ -105,6 +114,7 @@ impl Default for Build {
             accepts_features: true,
             restless: false,
             reverse: false,
+            interrupts: false,
         }
     }
 }
@@ -154,6 +164,14 @@ impl<M: DeviceMemory> FakeDevice<M> {
     /// Interrupts whoever waits for the device at this time or later.
     pub(crate) fn interrupt_at(&self, clock: Duration) {
         self.state().interrupted_at = clock;
+    }
+
+    /// Whether the device would ring for the next buffer of a queue that it uses.
+    pub(crate) fn would_ring(&self, number: usize) -> bool {
+        let state = self.state();
+        let queue = &state.queues[number];
+        let event = queue.rings.unwrap().available + 4 + 2 * PhysAddr::from(queue.size);
+        self.index(event).load(Ordering::Relaxed) == queue.used
     }
 
     /// Shows another status than the driver wrote.
@@ -294,9 +312,9 @@ impl<M: DeviceMemory> FakeDevice<M> {
 
     fn use_chain(&self, state: &mut State, number: usize, head: u16) {
         let (request, writable) = Self::read_chain(state, number, head);
-        if state.faults.front() == Some(&Fault::UntilInterrupted) {
+        if let Some(&Fault::UntilInterrupted { times }) = state.faults.front() {
             state.faults.pop_front();
-            state.kept.push((number, head));
+            state.kept.push(Kept { number, head, times });
             return;
         }
         let (header, args) = InHeader::read_from_prefix(&request).unwrap();
@@ -310,13 +328,15 @@ impl<M: DeviceMemory> FakeDevice<M> {
 
     /// Uses what is held until the request `unique` is interrupted.
     fn interrupt(&self, state: &mut State, unique: u64) {
-        for (number, head) in core::mem::take(&mut state.kept) {
+        for Kept { number, head, mut times } in core::mem::take(&mut state.kept) {
             let (request, writable) = Self::read_chain(state, number, head);
-            if InHeader::read_from_prefix(&request).unwrap().0.unique == unique {
+            let is_named = InHeader::read_from_prefix(&request).unwrap().0.unique == unique;
+            times -= u32::from(is_named);
+            if times == 0 {
                 let reply = OutHeader { len: 16, error: -i32::from(Errno::EINTR.0), unique };
                 self.use_with_reply(state, number, head, &writable, reply.as_bytes());
             } else {
-                state.kept.push((number, head));
+                state.kept.push(Kept { number, head, times });
             }
         }
     }
@@ -339,7 +359,7 @@ impl<M: DeviceMemory> FakeDevice<M> {
             Some(Fault::UsedTwice) => times = 2,
             #[cfg(fuzzing)]
             Some(Fault::Scribble { at, byte }) => scribble = Some((at, byte)),
-            Some(Fault::Swallowed | Fault::UntilInterrupted) => return,
+            Some(Fault::Swallowed | Fault::UntilInterrupted { .. }) => return,
             None => {}
         }
         let queue = &mut state.queues[number];
@@ -421,7 +441,7 @@ unsafe impl<M: DeviceMemory> Transport for FakeTransport<M> {
     }
 
     fn interrupts(&self) -> bool {
-        false
+        self.0.build.interrupts
     }
 
     fn shared_memory(&self, _id: u8) -> Option<SharedMemoryRegion> {

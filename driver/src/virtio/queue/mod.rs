@@ -94,8 +94,8 @@ pub(crate) const POST_MAX_BYTES: usize = 4096;
 /// A virtqueue. Several threads may use it at the same time; each takes back the requests that it submitted.
 ///
 /// Whoever looks at the used ring takes note of all that came back, for others too. Those who wait for it may sleep,
-/// and the device rings for none of it a second time: so [`Platform::wake`] is called. The device is asked to ring only
-/// when somebody begins to wait.
+/// and the device rings for none of it a second time: so [`Platform::wake`] is called. The device is asked to ring
+/// when somebody begins to wait, and again when something was taken from it while somebody waits for something else.
 ///
 /// # Locking
 ///
@@ -223,8 +223,14 @@ impl<H: Hal> Queue<H> {
         let newly_free = free & !self.free.load(Ordering::Relaxed);
         let newly_ended = ended & !self.ended.load(Ordering::Relaxed);
         let awaited = self.awaited.load(Ordering::Relaxed) & !free;
-        let concerned = newly_ended & awaited & !mine.slots != 0
-            || newly_free != 0 && self.awaiting_free.load(Ordering::Relaxed) != 0;
+        let others_await_free = self.awaiting_free.load(Ordering::Relaxed) != 0;
+        let mut concerned = newly_ended & awaited & !mine.slots != 0 || newly_free != 0 && others_await_free;
+        let others_wait = others_await_free || awaited & !ended & !mine.slots != 0;
+        if others_wait && slots.taken() != self.taken.load(Ordering::Relaxed) {
+            // The device was asked to ring for what was just taken from it. Those who still wait want the next ring.
+            slots.ask_for_interrupt();
+            concerned |= slots.has_used();
+        }
         self.awaited.store(awaited, Ordering::Relaxed);
         self.free.store(free, Ordering::Release);
         self.ended.store(ended, Ordering::Release);
@@ -296,9 +302,8 @@ impl<H: Hal> Queue<H> {
         body: &mut Body,
     ) -> Result<Option<Finished>, BrokenRule> {
         self.with_slots(platform, *owned, |slots| {
-            if slots.sets().ended & owned.slots == 0 {
-                slots.harvest()?;
-            }
+            // Even if there is one already: the ring that ended the wait may have been for another thread's.
+            slots.harvest()?;
             Ok(slots.take_finished(&mut owned.slots, body))
         })
     }

@@ -300,6 +300,11 @@ impl<H: Hal> Slots<H> {
         Ok(())
     }
 
+    /// Whether the device used something that nobody has taken note of.
+    pub(super) fn has_used(&self) -> bool {
+        !self.closed && self.ring.used_waiting() != 0
+    }
+
     /// Asks the device to raise an interrupt at the next element it uses. The caller looks at `used.idx` after this.
     pub(super) fn ask_for_interrupt(&mut self) {
         self.ring.ask_for_interrupt();
