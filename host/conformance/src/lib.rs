@@ -36,5 +36,5 @@ pub use facts::{Facts, Outcome, Value, When};
 pub use folder::Folder;
 pub use step::{Layer, Op, Side, Step, Text, Time};
 pub use thread::{MEMBER, OWNER, ROOT, STRANGER, User, as_user, expect_root, private_mounts};
-pub use tree::{Tree, difference};
+pub use tree::{Tree, difference, read as read_tree};
 pub use world::{World, WorldOptions};

@@ -4,6 +4,7 @@
 mod acls;
 mod attributes;
 mod files;
+mod more;
 mod names;
 mod permissions;
 mod ranges;
