@@ -7,7 +7,8 @@ use crate::test_utils::{FakeChannel, FakeServer, mount};
 use crate::virtio::fake::{Build, DeviceMemory, FakeDevice, FakeTransport, Fault, PlainHal};
 use crate::virtio::{Device, DeviceOptions};
 use crate::vnode::{
-    Access, AllocateFlags, Lock, LockKind, LockOwner, Node, OpenFlags, RenameFlags, SetAttr, Sync, Wait, XattrFlags,
+    Access, AllocateFlags, Durability, Lock, LockKind, LockOwner, Node, OpenFlags, RenameFlags, SetAttr, Wait,
+    XattrFlags,
 };
 use crate::wire::{FileHandle, Getattr, InHeader, NodeId, Operation, OutHeader, Read, Unique};
 use crate::{FileType, InitFlags, MountOptions, Permissions, VirtioFs};
@@ -133,7 +134,7 @@ fn use_node(fs: &VirtioFs, node: &Node, what: u8) {
             let _ = file.flock(LockKind::Read, Wait::No);
             if let Ok((other, _)) = fs.root().create("other", OpenFlags::READ_WRITE, 0o600) {
                 let _ = file.copy_range(0, &other, 0, 10);
-                let _ = other.fsync(Sync::Data);
+                let _ = other.fsync(Durability::Data);
             }
             let _ = file.close();
         }

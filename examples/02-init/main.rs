@@ -34,7 +34,7 @@ fn main(kernel: &Kernel) -> Result<(), Error> {
     // The root needs no lookup: its nodeid is always 1.
     let root = fs.root().getattr()?;
     println!("root: inode {}, mode {:o}, {} links", root.ino, root.permissions, root.nlink);
-    let room = fs.statvfs()?;
+    let room = fs.statvfs("/")?;
     println!("free: {} of {} blocks of {} bytes", room.blocks_free, room.blocks, room.fragment_size_bytes);
 
     // Sends FUSE_DESTROY and resets the device.

@@ -6,7 +6,7 @@
 use kernel_glue::{Kernel, KernelHal, print, println};
 use virtio_fs::fs::OpenOptions;
 use virtio_fs::virtio::pci;
-use virtio_fs::vnode::Sync;
+use virtio_fs::vnode::Durability;
 use virtio_fs::{Credentials, Error, MountOptions, VirtioFs};
 
 kernel_glue::entry!(main);
@@ -46,7 +46,7 @@ fn main(kernel: &Kernel) -> Result<(), Error> {
     file.close()?;
     fs.rename("written/config.new", "written/config")?;
     let directory = fs.node("written")?.opendir()?;
-    directory.fsync(Sync::All)?;
+    directory.fsync(Durability::All)?;
     directory.close()?;
     print!("config: {}", fs.read_to_string("written/config")?);
 

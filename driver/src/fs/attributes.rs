@@ -138,13 +138,13 @@ impl VirtioFs {
         self.node(path)?.removexattr(name)
     }
 
-    /// How full the file system is that holds the root.
+    /// How full the file system is that holds what `path` leads to.
     ///
     /// # Errors
     ///
-    /// The server's.
-    pub fn statvfs(&self) -> Result<StatFs, Error> {
-        self.root().statfs()
+    /// As for [`Self::node`].
+    pub fn statvfs(&self, path: impl AsRef<[u8]>) -> Result<StatFs, Error> {
+        self.node(path)?.statfs()
     }
 
     /// Makes everything that was written durable, as far as the server can: see

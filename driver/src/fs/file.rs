@@ -1,7 +1,7 @@
 //! Open files with a position.
 
 use super::Metadata;
-use crate::vnode::{AllocateFlags, LockKind, OpenFile, OpenFlags, SetAttr, SetTime, Sync, Wait};
+use crate::vnode::{AllocateFlags, Durability, LockKind, OpenFile, OpenFlags, SetAttr, SetTime, Wait};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
 
@@ -106,7 +106,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::write_at`]; what comes before the error is written.
+    /// Those of [`Self::write_at`]. The position tells how much was written then; see there for what lies behind it.
     pub fn write_all(&mut self, mut data: &[u8]) -> Result<(), Error> {
         while !data.is_empty() {
             let bytes = self.write(data)?;
@@ -119,7 +119,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::write_at`]; what comes before the error is written.
+    /// Those of [`Self::write_at`]. Some of `data` is written then.
     pub fn write_all_at(&self, mut offset: u64, mut data: &[u8]) -> Result<(), Error> {
         while !data.is_empty() {
             let bytes = self.write_at(offset, data)?;
@@ -200,7 +200,7 @@ impl File {
     ///
     /// The server's.
     pub fn sync_all(&self) -> Result<(), Error> {
-        self.file.fsync(Sync::All)
+        self.file.fsync(Durability::All)
     }
 
     /// Waits until the content is durable.
@@ -209,7 +209,7 @@ impl File {
     ///
     /// The server's.
     pub fn sync_data(&self) -> Result<(), Error> {
-        self.file.fsync(Sync::Data)
+        self.file.fsync(Durability::Data)
     }
 
     /// Locks the file for this handle alone (`flock`), and waits as long as others have it.

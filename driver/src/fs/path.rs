@@ -1,6 +1,6 @@
 //! From paths to inodes: the one place where `.`, `..`, symbolic links and the mount's root have their meaning.
 
-use crate::vnode::Node;
+use crate::vnode::{Access, Node};
 use crate::wire::{Attr, FileType};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
@@ -80,6 +80,9 @@ impl<'p> Place<'p> {
             _ => resolve(root, parent_path, LastLink::Follow)?.node,
         };
         parent.expect_directory()?;
+        if matches!(end, End::Dot | End::DotDot) {
+            parent.permit(Access::EXECUTE)?;
+        }
         let name = (end == End::Name).then_some(last);
         Ok(Self { parent, parent_path, name, end, wants_directory: slashes > 0 })
     }
@@ -130,13 +133,16 @@ pub(super) fn resolve(root: &Node, path: &[u8], last: LastLink) -> Result<Found,
     let mut links = 0;
     while let Some((name, after)) = next_name(rest) {
         rest = after;
-        match name {
-            b"." => continue,
-            b".." => {
-                way.pop();
-                continue;
+        if name == b"." || name == b".." {
+            // These are names, too, for whose sake a directory is searched.
+            match way.last() {
+                Some((directory, known)) => directory.permit_knowing(known, Access::EXECUTE)?,
+                None => root.permit(Access::EXECUTE)?,
             }
-            _ => {}
+            if name == b".." {
+                way.pop();
+            }
+            continue;
         }
         let (node, attr) = match way.last() {
             Some((directory, known)) => directory.lookup_knowing(known, name)?,

@@ -1,7 +1,7 @@
 //! Open directories, and the cursors over their entries.
 
 use super::node::{unless_lacking, zeroed};
-use super::{Node, Sync};
+use super::{Durability, Node};
 use crate::Error;
 use crate::wire::{
     Attr, DirentReader, Entry, FileHandle, FileType, Fsyncdir, InitFlags, OpenFlags, Opendir, Readdir, Readdirplus,
@@ -197,8 +197,8 @@ impl Dir {
     /// # Errors
     ///
     /// The server's.
-    pub fn fsync(&self, sync: Sync) -> Result<(), Error> {
-        let fsyncdir = Fsyncdir { fh: self.fh(), data_only: sync == Sync::Data };
+    pub fn fsync(&self, durability: Durability) -> Result<(), Error> {
+        let fsyncdir = Fsyncdir { fh: self.fh(), data_only: durability == Durability::Data };
         unless_lacking(self.node.call(&fsyncdir)).map(drop)
     }
 

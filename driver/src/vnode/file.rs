@@ -36,7 +36,7 @@ pub struct OpenFile {
 
 /// What is to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
+pub enum Durability {
     /// The content and all attributes.
     All,
     /// The content, and the attributes without which it cannot be read (`fdatasync`).
@@ -236,8 +236,8 @@ impl OpenFile {
     /// # Errors
     ///
     /// The server's.
-    pub fn fsync(&self, sync: Sync) -> Result<(), Error> {
-        let fsync = Fsync { fh: self.fh(), data_only: sync == Sync::Data };
+    pub fn fsync(&self, durability: Durability) -> Result<(), Error> {
+        let fsync = Fsync { fh: self.fh(), data_only: durability == Durability::Data };
         unless_lacking(self.node.call(&fsync)).map(drop)
     }
 

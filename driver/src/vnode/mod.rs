@@ -10,6 +10,7 @@ mod names;
 mod node;
 mod permission;
 mod range;
+mod removal;
 mod superblock;
 mod xattr;
 
@@ -17,7 +18,7 @@ pub use crate::wire::{
     Access, AllocateFlags, Lock, LockKind, LockOwner, OpenFlags, RenameFlags, SetAttr, SetTime, XattrFlags,
 };
 pub use dir::{Dir, DirEntry};
-pub use file::{OpenFile, Sync};
+pub use file::{Durability, OpenFile};
 pub use lock::Wait;
 pub use node::Node;
 pub use superblock::Permissions;

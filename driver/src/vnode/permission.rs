@@ -16,12 +16,12 @@ impl Node {
     /// # Errors
     ///
     /// `EACCES` if the user may not access the inode in this way; those of asking for its attributes.
-    pub(super) fn permit(&self, wanted: Access) -> Result<(), Error> {
+    pub(crate) fn permit(&self, wanted: Access) -> Result<(), Error> {
         if self.is_checked() { self.permit_knowing(&self.getattr()?, wanted) } else { Ok(()) }
     }
 
     /// As [`Self::permit`], of an inode whose attributes are known.
-    pub(super) fn permit_knowing(&self, own: &Attr, wanted: Access) -> Result<(), Error> {
+    pub(crate) fn permit_knowing(&self, own: &Attr, wanted: Access) -> Result<(), Error> {
         if !self.is_checked() || self.allows(own, wanted)? { Ok(()) } else { Err(Error::Refused(Errno::EACCES)) }
     }
 

@@ -10,7 +10,7 @@ use virtio_fs::{Errno, Error};
 
 pub(super) fn df(shell: &mut Shell<'_>, words: &[Vec<u8>]) -> Outcome {
     let [] = exactly(words)?;
-    let room = shell.fs.statvfs().at(b"/")?;
+    let room = shell.fs.statvfs("/").at(b"/")?;
     let kib = |blocks: u64| u128::from(blocks) * u128::from(room.fragment_size_bytes) / 1024;
     let used = room.blocks.saturating_sub(room.blocks_free);
     shell.print(format_args!("{:>12} {:>12} {:>12} {:>12} {:>12}\n", "KiB", "used", "available", "inodes", "free"))?;

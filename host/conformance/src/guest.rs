@@ -5,7 +5,7 @@ use crate::step::{Layer, Op, Slot, Text, Time};
 use crate::thread::User;
 use std::collections::BTreeMap;
 use virtio_fs::fs::File;
-use virtio_fs::vnode::{Node, OpenFile, Sync};
+use virtio_fs::vnode::{Durability, Node, OpenFile};
 use virtio_fs::{
     Access, AllocateFlags, Attr, Error, OpenFlags, RenameFlags, SetAttr, SetTime, Timestamp, VirtioFs, XattrFlags,
 };
@@ -182,7 +182,7 @@ fn on_path(fs: &VirtioFs, op: &Op) -> Result<Value> {
         Op::RemoveXattr { path, name, follow } => done(node(fs, path, *follow)?.removexattr(&name.0)),
         Op::SyncDir { path } => {
             let dir = node(fs, path, true)?.opendir()?;
-            dir.fsync(Sync::All)?;
+            dir.fsync(Durability::All)?;
             done(dir.close())
         }
         Op::Sync { path } => done(node(fs, path, true)?.syncfs()),
@@ -258,7 +258,9 @@ fn on_file(files: &BTreeMap<Slot, Opened>, op: &Op) -> Result<Value> {
         &Op::Fchown { ref slot, uid, gid } => set(slot, &SetAttr { uid, gid, ..SetAttr::default() }),
         Op::Ftruncate { slot, size } => set(slot, &SetAttr { size_bytes: Some(*size), ..SetAttr::default() }),
         Op::FsetTimes { slot, accessed, modified } => set(slot, &times(*accessed, *modified)),
-        Op::Fsync { slot, data_only } => done(file(slot).fsync(if *data_only { Sync::Data } else { Sync::All })),
+        Op::Fsync { slot, data_only } => {
+            done(file(slot).fsync(if *data_only { Durability::Data } else { Durability::All }))
+        }
         Op::Allocate { slot, offset, length, flags } => {
             done(file(slot).allocate(*offset, *length, AllocateFlags::from_bits_retain(*flags)))
         }

@@ -196,8 +196,8 @@ fn open(node: Node, flags: u32) -> Result<OpenFile, Error> {
     node.with_credentials(&Arc::new(Credentials::default())).open(OpenFlags::from_bits_retain(flags & !FOR_EXECUTION))
 }
 
-fn sync(data_only: bool) -> vnode::Sync {
-    if data_only { vnode::Sync::Data } else { vnode::Sync::All }
+fn sync(data_only: bool) -> vnode::Durability {
+    if data_only { vnode::Durability::Data } else { vnode::Durability::All }
 }
 
 fn lock(kind: i32, start: u64, end: u64, pid: u32) -> Result<Lock, Error> {

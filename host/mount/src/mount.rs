@@ -12,14 +12,19 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Duration;
 use virtio_fs::virtio::DeviceOptions;
 use virtio_fs::{MountOptions, VirtioFs};
 use virtio_fs_vhost_user::{ConnectOptions, Daemon, DaemonOptions, GuestHal, connect_with};
 
 /// What the device's tag is; nobody sees it.
 const TAG: &str = "virtio-fs-mount";
+
+/// How long the kernel may take to end what nobody uses. A mount namespace that was made meanwhile (by another
+/// virtiofsd, say) has a copy of every mount, which lives on where nothing propagates between the two.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What ends a mount.
 pub(crate) enum Event {
@@ -70,7 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     });
     log::info!("{} is mounted on {}", source.display(), mountpoint.display());
     if !options.foreground {
-        background::mount_is_live(options.log.as_deref()).inspect_err(|_| point.unmount())?;
+        background::mount_is_live(options.log.as_deref()).inspect_err(|_| {
+            point.unmount();
+        })?;
     }
     wait_for_the_end(&events, &mut point, &mountpoint)
 }
@@ -128,16 +135,27 @@ fn watch(daemon: &Daemon, sender: Sender<Event>) -> io::Result<()> {
 }
 
 fn wait_for_the_end(events: &Receiver<Event>, point: &mut MountPoint, mountpoint: &Path) -> Result<(), Box<dyn Error>> {
-    let (mut is_asked_to_end, mut is_ending) = (false, false);
+    let (mut is_asked_to_end, mut is_unused, mut is_ending) = (false, false, false);
     loop {
-        match events.recv()? {
+        let event = if is_unused && !is_ending {
+            match events.recv_timeout(PATIENCE) {
+                Err(RecvTimeoutError::Timeout) => {
+                    log::warn!("{} is ended although another mount namespace has it too", mountpoint.display());
+                    return Ok(());
+                }
+                event => event?,
+            }
+        } else {
+            events.recv()?
+        };
+        match event {
             Event::Signal(signal) if is_asked_to_end => {
                 return Err(format!("{signal}: {} is ended although it is in use", mountpoint.display()).into());
             }
             Event::Signal(signal) => {
                 log::info!("{signal}");
                 is_asked_to_end = true;
-                point.unmount();
+                is_unused = point.unmount();
             }
             // A daemon that is let go of may end.
             Event::Lost(_) if is_ending => {}

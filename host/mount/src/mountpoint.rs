@@ -77,19 +77,23 @@ fn mount_as_root(source: &str, mountpoint: &Path, flags: MountFlags, data: &str)
 }
 
 impl MountPoint {
-    /// Unmounts; what is in use is taken out of sight, and ends with its last user.
-    pub(crate) fn unmount(&mut self) {
+    /// Unmounts, and says whether nobody used it. What is in use is taken out of sight, and ends with its last user.
+    pub(crate) fn unmount(&mut self) -> bool {
         match self {
             Self::Roots(path) => {
-                if let Err(error) = rustix::mount::unmount(&*path, UnmountFlags::empty()) {
+                let result = rustix::mount::unmount(&*path, UnmountFlags::empty());
+                if let Err(error) = result {
                     log::warn!("{}: {error}", path.display());
                     detach(path);
                 }
+                result.is_ok()
             }
             Self::Others(unmounter, path) => {
                 if let Err(error) = unmounter.unmount() {
                     log::error!("{}: {error}", path.display());
                 }
+                // `fusermount3` does not say.
+                false
             }
         }
     }

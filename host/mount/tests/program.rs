@@ -7,7 +7,7 @@ use rustix::process::{Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// What the program says, and its exit status, when it does not get as far as mounting.
@@ -125,6 +125,20 @@ fn a_mount_in_use_goes_out_of_sight_and_ends_with_its_last_user() {
     assert_eq!(text, "content");
     drop(file);
     assert_eq!(mount.ended().code(), Some(0));
+}
+
+#[test]
+fn a_copy_in_another_mount_namespace_does_not_keep_it_from_ending() {
+    let mut mount = Mount::new();
+    let alone = "mount --make-rprivate / && exec sleep 60";
+    let mut other = Command::new("unshare").args(["--mount", "sh", "-c", alone]).spawn().unwrap();
+    let sleeps = format!("/proc/{}/comm", other.id());
+    assert!(until(|| fs::read_to_string(&sleeps).is_ok_and(|name| name == "sleep\n")));
+    mount.signal(Signal::TERM);
+    let code = mount.ended().code();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(code, Some(0));
 }
 
 #[test]

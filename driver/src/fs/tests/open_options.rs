@@ -127,6 +127,8 @@ fn mount_links() -> Mounted {
             ("chain-2", "d/chain-3"),
             ("d/chain-3", "../d/sub/missing-3"),
             ("d/up", "../missing-4"),
+            ("d/near", "missing-6"),
+            ("d/sub/via", "../near"),
             ("d/sub/to-d", "/d"),
             ("dots", "d/./sub/../missing-5"),
             ("to-nowhere", "nowhere/missing"),
@@ -153,6 +155,9 @@ fn a_file_is_made_where_a_symbolic_link_leads() {
         ("d/up", "missing-4"),
         ("d/sub/to-d/up", "missing-4"),
         ("dots", "d/missing-5"),
+        ("d/near", "d/missing-6"),
+        ("/d//sub/../near", "d/missing-6"),
+        ("d/sub/via", "d/missing-6"),
         ("to-f", "f"),
     ] {
         let mounted = mount_links();

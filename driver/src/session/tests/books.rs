@@ -180,6 +180,23 @@ fn close_tells_the_error_of_flush_and_closes_all_the_same() {
 }
 
 #[test]
+fn of_two_errors_close_tells_that_of_flush() {
+    let mounted = mount();
+    let file = open(&mounted, OpenFlags::READ_WRITE);
+    file.write_at(0, b"x").unwrap();
+    mounted.server(|server| {
+        server.fault(opcode::FLUSH, 0, Fault::Refuse(Errno::ENOSPC));
+        server.tamper(|opcode, reply| {
+            if opcode == opcode::RELEASE {
+                reply[4..8].copy_from_slice(&(-5_i32).to_ne_bytes());
+            }
+        });
+    });
+    assert_eq!(file.close(), Err(Error::Refused(Errno::ENOSPC)));
+    mounted.unmount();
+}
+
+#[test]
 fn close_tells_the_error_of_release() {
     let mounted = mount();
     let file = open(&mounted, OpenFlags::READ_ONLY);

@@ -61,7 +61,7 @@ fn requests_carry_the_credentials_and_even_numbers_of_their_own() {
     let credentials = Credentials { uid: 1000, gid: 100, pid: 7, ..Credentials::default() };
     let options = MountOptions { credentials, ..Default::default() };
     let (mounted, requests) = record(FakeChannel::new(Default::default()), &options);
-    mounted.fs.statvfs().unwrap();
+    mounted.fs.statvfs("/").unwrap();
     mounted.fs.metadata("/").unwrap();
     for request in &requests.lock()[1..] {
         assert_eq!([24, 28, 32].map(|at| u32_at(request, at)), [1000, 100, 7]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::test_utils::{FakeServer, Fault};
-use crate::vnode::{Node, OpenFile, Sync, Wait, XattrFlags};
+use crate::vnode::{Durability, Node, OpenFile, Wait, XattrFlags};
 use crate::{Access, AllocateFlags, Errno, FileType, Lock, LockKind, LockOwner, OpenFlags, Permissions, RenameFlags};
 use alloc::format;
 use alloc::vec;
@@ -47,10 +47,10 @@ fn refused<T>(errno: Errno) -> Result<T, Error> {
 #[test]
 fn what_needs_no_server_succeeds() {
     asks_once(opcode::FLUSH, |_, _, file| file.flush(LockOwner(1)).unwrap());
-    asks_once(opcode::FSYNC, |_, _, file| file.fsync(Sync::All).unwrap());
+    asks_once(opcode::FSYNC, |_, _, file| file.fsync(Durability::All).unwrap());
     asks_once(opcode::SYNCFS, |_, f, _| f.syncfs().unwrap());
     let sent = three_times(opcode::FSYNCDIR, |mounted, _, _| {
-        mounted.fs.root().opendir().unwrap().fsync(Sync::Data).unwrap();
+        mounted.fs.root().opendir().unwrap().fsync(Durability::Data).unwrap();
     });
     let [open, close] = [opcode::OPENDIR, opcode::RELEASEDIR];
     assert_eq!(sent, [vec![open, opcode::FSYNCDIR, close], vec![open, close], vec![open, close]]);
@@ -172,6 +172,13 @@ fn a_copy_falls_back_to_the_short_form_and_then_to_reading_and_writing() {
         assert_eq!(mounted.server(|server| server.content("to")), b"\0\0\0\0\x002345");
         assert_eq!(from.copy_range(10, &to, 0, 4), Ok(0), "the end of the file");
         assert_eq!(from.copy_range(8, &to, 0, 1 << 40), Ok(2));
+        mounted.server(|server| {
+            let length_in = |opcode| server.last_request(opcode).map(|request| u64_at(request, 80));
+            let is_asked = |opcode| !lacking.contains(&opcode) && server.count(opcode) > 0;
+            assert!(!is_asked(long) || length_in(long) == Some(1 << 40));
+            // The reply to the short form has no room for more.
+            assert!(!is_asked(short) || length_in(short) == Some(0xffff_f000));
+        });
         drop((from, to));
         mounted.unmount();
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::test_utils::{Mounted, mount};
-use crate::vnode::{Permissions, RenameFlags, SetAttr, SetTime, Sync, Wait, XattrFlags};
+use crate::vnode::{Durability, Permissions, RenameFlags, SetAttr, SetTime, Wait, XattrFlags};
 use crate::{Access, AllocateFlags, Credentials, Lock, LockKind, LockOwner, MountOptions, OpenFlags, SecurityContext};
 
 /// Sends every operation, by the inode-level API; `new_server` has locks and TMPFILE.
@@ -20,8 +20,8 @@ fn use_all(server: FakeServer, credentials: Credentials, new_server: bool) -> Mo
     assert_eq!(file.copy_range(5, &copy, 0, 100), Ok(100));
     copy.allocate(0, 4096, AllocateFlags::empty()).unwrap();
     assert_eq!(copy.getattr().unwrap().size_bytes, 4096);
-    file.fsync(Sync::All).unwrap();
-    file.fsync(Sync::Data).unwrap();
+    file.fsync(Durability::All).unwrap();
+    file.fsync(Durability::Data).unwrap();
     file.flush(LockOwner(1)).unwrap();
     if new_server {
         let lock = |kind| Lock { kind, start: 5, end: 9, pid: 3 };
@@ -74,7 +74,7 @@ fn use_all(server: FakeServer, credentials: Credentials, new_server: bool) -> Mo
     dir.unlink("hard").unwrap();
     dir.unlink("moved").unwrap();
     let listing = dir.opendir().unwrap();
-    listing.fsync(Sync::All).unwrap();
+    listing.fsync(Durability::All).unwrap();
     listing.close().unwrap();
     root.rmdir("dir").unwrap();
     root.syncfs().unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::test_utils::Caller;
-use crate::vnode::{RenameFlags, SetAttr, Sync, XattrFlags};
+use crate::vnode::{Durability, RenameFlags, SetAttr, XattrFlags};
 use alloc::sync::Arc;
 
 const MOUNTER: Caller = Caller { uid: 0, gid: 0, pid: 0 };
@@ -44,11 +44,11 @@ fn what_is_reached_from_a_node_is_on_its_behalf() {
             break entry.take_node().unwrap().0;
         }
     };
-    dir.fsync(Sync::All).unwrap();
+    dir.fsync(Durability::All).unwrap();
     let file = listed.open(OpenFlags::READ_WRITE).unwrap();
     file.read_at(0, &mut [0; 5]).unwrap();
     file.write_at(0, b"x").unwrap();
-    file.fsync(Sync::All).unwrap();
+    file.fsync(Durability::All).unwrap();
     file.node().getattr().unwrap();
     file.setattr(&SetAttr { permissions: Some(0o666), ..SetAttr::default() }).unwrap();
     file.close().unwrap();

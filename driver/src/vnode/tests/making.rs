@@ -125,7 +125,10 @@ fn the_directorys_group_is_sent_if_the_user_is_in_it() {
         for (opcode, make) in ALL_MAKERS {
             let mut server = server(with, flags & !with);
             server.attr_mut("").gid = group;
-            let mounted = mount_as_user(server, Permissions::Server);
+            // That the user's own group is among the others says nothing new.
+            let credentials = Credentials { groups: vec![100, 200, 300], ..user() };
+            let options = MountOptions { credentials, permissions: Permissions::Server, ..Default::default() };
+            let mounted = mount_with(server, &options);
             make(mounted.fs.root());
             let extensions = mounted.server(|server| server.last_extensions(opcode).unwrap().clone());
             assert_eq!(extensions.supplementary_group, expected, "{} {group}", opcode::name(opcode));

@@ -142,7 +142,7 @@ fn an_error_of_statx_is_not_taken_for_its_absence() {
 fn statfs_tells_what_the_server_said() {
     let mounted = mount();
     let expected = mounted.server(|server| server.options.statfs);
-    assert_eq!(mounted.fs.statvfs(), Ok(expected));
+    assert_eq!(mounted.fs.statvfs("/"), Ok(expected));
     assert_eq!(mounted.fs.node("d/f").unwrap().statfs(), Ok(expected));
     mounted.unmount();
 }

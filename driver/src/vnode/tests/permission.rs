@@ -327,3 +327,21 @@ fn user_0_executes_only_what_somebody_may_execute() {
     drop(f);
     mounted.unmount();
 }
+
+#[test]
+fn dots_at_the_end_of_a_path_are_searched_for_like_names() {
+    for path in ["d/.", "d/..", "d/e/../.", "d/../other"] {
+        for (who, shift) in users() {
+            for search in [0, SEARCH] {
+                let mut server = server();
+                server.attr_mut("d").permissions = READ << shift | WRITE << shift | search << shift;
+                let mounted = mount_with(server, &MountOptions::default());
+                let fs = mounted.fs.with_credentials(who.clone());
+                let expected = if search == 0 { refused(Errno::EACCES) } else { Ok(()) };
+                assert_eq!(fs.metadata(path).map(drop), expected, "{path} {who:?}");
+                drop(fs);
+                mounted.unmount();
+            }
+        }
+    }
+}

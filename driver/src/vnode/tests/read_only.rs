@@ -1,7 +1,7 @@
 //! A mount on which nothing may be changed.
 
 use super::*;
-use crate::vnode::{Access, RenameFlags, SetAttr, SetTime, Sync, XattrFlags};
+use crate::vnode::{Access, Durability, RenameFlags, SetAttr, SetTime, XattrFlags};
 
 fn mount_read_only(who: Credentials) -> Mounted {
     let mut server = FakeServer::new();
@@ -113,10 +113,10 @@ fn what_changes_nothing_works() {
         root.lookup(name).unwrap().0.access(Access::WRITE).unwrap();
     }
     let file = f.open(OpenFlags::READ_ONLY).unwrap();
-    file.fsync(Sync::All).unwrap();
+    file.fsync(Durability::All).unwrap();
     root.syncfs().unwrap();
     let dir = d.opendir().unwrap();
-    dir.fsync(Sync::All).unwrap();
+    dir.fsync(Durability::All).unwrap();
     drop((d, f, file, dir));
     mounted.unmount();
 }

@@ -1,7 +1,7 @@
 //! Files that are open and have no name any more, and servers that open no files.
 
 use super::*;
-use crate::vnode::{SetAttr, Sync};
+use crate::vnode::{Durability, SetAttr};
 
 #[test]
 fn a_file_without_a_name_is_written_read_and_changed() {
@@ -15,7 +15,7 @@ fn a_file_without_a_name_is_written_read_and_changed() {
     assert_eq!((file.read_at(0, &mut content), &content[..16]), (Ok(16), &b"content and more"[..]));
     let attr = file.setattr(&SetAttr { size_bytes: Some(3), permissions: Some(0o600), ..SetAttr::default() }).unwrap();
     assert_eq!((attr.size_bytes, attr.permissions, attr.nlink), (3, 0o600, 0));
-    file.fsync(Sync::All).unwrap();
+    file.fsync(Durability::All).unwrap();
     // A new file of the same name is another one.
     let (other, _) = d.create("f", OpenFlags::READ_WRITE, 0o600).unwrap();
     assert_ne!(other.node().nodeid(), file.node().nodeid());
@@ -121,7 +121,7 @@ fn a_server_without_opendir_makes_directories_durable_all_the_same() {
     mounted.server(|server| server.options.opendir = false);
     let dir = mounted.fs.root().opendir().unwrap();
     let (_, sent) = mounted.sent_by(|| {
-        dir.fsync(Sync::All).unwrap();
+        dir.fsync(Durability::All).unwrap();
         dir.close().unwrap();
     });
     assert_eq!(sent, [opcode::FSYNCDIR]);

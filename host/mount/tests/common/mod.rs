@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test program uses a part
 
 use rustix::fs::statfs;
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::fs;
@@ -18,6 +18,9 @@ pub(crate) const MOMENT: Duration = Duration::from_secs(10);
 const FUSE: i64 = 0x6573_5546;
 
 /// A folder that is removed with this value.
+///
+/// It is a mount that shares with the mount namespaces copied from this one, as the root is on most systems: what is
+/// unmounted in it is so for all. Each virtiofsd has a mount namespace of its own, other tests' too.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -26,7 +29,10 @@ impl Folder {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("virtio-fs-mount-test-{}-{number}", std::process::id()));
         fs::create_dir(&path).expect("a new folder for the test");
-        Self(path)
+        let folder = Self(path);
+        rustix::mount::mount_bind(&folder.0, &folder.0).expect("root may mount");
+        rustix::mount::mount_change(&folder.0, MountPropagationFlags::SHARED).unwrap();
+        folder
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -43,6 +49,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,0 +1,127 @@
+//! Moving and removing names.
+
+use super::Node;
+use super::node::unless_lacking;
+use crate::wire::{Access, Name, Rename, Rename2, RenameFlags, Rmdir, Unlink};
+use crate::{Errno, Error};
+
+impl Node {
+    /// Removes the name of something that is no directory.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `EISDIR`, `EACCES`, `EPERM` for what belongs to someone else in a sticky directory, `EROFS`; the
+    /// server's.
+    pub fn unlink(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        let name = Name::new(name.as_ref())?;
+        self.expect_directory()?;
+        self.permit_removal(name)?;
+        self.with_known_names(name, None, || self.call(&Unlink { name }))
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTEMPTY`, `ENOTDIR`; else as for [`Self::unlink`].
+    pub fn rmdir(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        let name = Name::new(name.as_ref())?;
+        self.expect_directory()?;
+        self.permit_removal(name)?;
+        self.with_known_names(name, None, || self.call(&Rmdir { name }))
+    }
+
+    /// Moves `name` of this directory to `new_name` of `new_parent`, in one step; what has that name goes away, unless
+    /// `flags` say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`; `EEXIST` for a name that exists with [`RenameFlags::NOREPLACE`]; `EINVAL` for a directory moved into
+    /// itself, for flags that exclude each other, and for flags that the server does not know; `EISDIR`, `ENOTDIR` or
+    /// `ENOTEMPTY` if the names are of different kinds; `EXDEV` for another file system; `EACCES`, `EPERM`, `EROFS`.
+    pub fn rename(
+        &self,
+        name: impl AsRef<[u8]>,
+        new_parent: &Self,
+        new_name: impl AsRef<[u8]>,
+        flags: RenameFlags,
+    ) -> Result<(), Error> {
+        let (name, new_name) = (Name::new(name.as_ref())?, Name::new(new_name.as_ref())?);
+        self.expect_directory()?;
+        new_parent.expect_directory()?;
+        let exchanges = flags.contains(RenameFlags::EXCHANGE);
+        let known = (RenameFlags::NOREPLACE | RenameFlags::EXCHANGE | RenameFlags::WHITEOUT).contains(flags);
+        if !known || exchanges && flags.intersects(RenameFlags::NOREPLACE | RenameFlags::WHITEOUT) {
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
+        self.superblock().expect_writable()?;
+        self.expect_same_device(new_parent)?;
+        if self.is_checked() {
+            let permitted = self.permit_rename(name, new_parent, new_name, exchanges);
+            if permitted.is_err() {
+                // What is missing and what is in the way are the first reasons, for who may see it.
+                self.permit(Access::EXECUTE)?;
+                new_parent.permit(Access::EXECUTE)?;
+                let (moved, _) = self.lookup(name.bytes())?;
+                match new_parent.lookup(new_name.bytes()) {
+                    Ok(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Refused(Errno::EEXIST)),
+                    // Two names of one inode stay as they are.
+                    Ok((there, _)) if there.nodeid() == moved.nodeid() => return Ok(()),
+                    Err(Error::Refused(Errno::ENOENT)) if !exchanges => {}
+                    found => drop(found?),
+                }
+            }
+            permitted?;
+        }
+        let (to, new) = (new_parent.nodeid(), Some((new_parent, new_name)));
+        if flags.is_empty() {
+            let rename = Rename { name, new_parent: to, new_name };
+            return self.with_known_names(name, new, || self.call(&rename));
+        }
+        let rename = Rename2 { name, new_parent: to, new_name, flags };
+        let renamed = self.with_known_names(name, new, || self.call(&rename));
+        unless_lacking(renamed)?.ok_or(Error::Refused(Errno::EINVAL))
+    }
+
+    fn permit_rename(
+        &self,
+        name: Name<'_>,
+        new_parent: &Self,
+        new_name: Name<'_>,
+        exchanges: bool,
+    ) -> Result<(), Error> {
+        let moves = self.nodeid() != new_parent.nodeid();
+        self.permit_removal(name)?;
+        match new_parent.permit_removal(new_name) {
+            Err(Error::Refused(Errno::ENOENT)) if !exchanges => new_parent.permit(Access::WRITE)?,
+            result => result?,
+        }
+        if moves {
+            self.permit_move(name)?;
+            if exchanges {
+                new_parent.permit_move(new_name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The result of `ask`, which takes `name` away from this directory, and perhaps another name from another.
+    ///
+    /// virtiofsd before 1.0 answers `EIO` if it knows no inode of these names at the moment: then it is asked again while
+    /// it does.
+    fn with_known_names(
+        &self,
+        name: Name<'_>,
+        other: Option<(&Self, Name<'_>)>,
+        ask: impl Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match ask() {
+            Err(Error::Refused(Errno::EIO)) => {
+                let _known = self.lookup_unchecked(name)?;
+                let _other = other.map(|(directory, name)| directory.lookup_unchecked(name));
+                ask()
+            }
+            result => result,
+        }
+    }
+}
