@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom as Host, Write};
 use std::path::Path;
 use virtio_fs::fs::{OpenOptions, SeekFrom};
-use virtio_fs::vnode::{Sync, Wait};
+use virtio_fs::vnode::{Durability, Wait};
 use virtio_fs::{Credentials, Errno, Error, FileType, Lock, LockKind, LockOwner, MountOptions, OpenFlags, VirtioFs};
 use virtio_fs_conformance::{World, WorldOptions, difference, read_tree};
 
@@ -66,7 +66,9 @@ fn directories_are_removed_with_what_is_in_them() {
 fn files_are_copied() {
     for from in ["f", "d/e/y", "d/e/m", "n", "d/x", "dangling"] {
         for to in ["n", "d/x", "d/e/m", "d", "n/m", "f/x", "dangling"] {
-            if from == "f" && to == "d/e/m" || from == "d/e/m" && to == "d/e/m" || from == to {
+            // The standard library loses what it copies onto itself.
+            let is_one_file = from == to || (from, to) == ("f", "d/e/m");
+            if is_one_file {
                 continue;
             }
             let behaviour = format!("{from} to {to}");
@@ -130,7 +132,7 @@ fn positions_move_as_those_of_the_standard_library() {
 fn the_room_is_that_of_the_host() {
     let world = World::new(&[]);
     world.fs().write("f", vec![1; 3 << 20]).unwrap();
-    let (is, should_be) = (world.fs().statvfs().unwrap(), statvfs(world.served()).unwrap());
+    let (is, should_be) = (world.fs().statvfs("/").unwrap(), statvfs(world.served()).unwrap());
     assert_eq!((is.blocks, is.files), (should_be.f_blocks, should_be.f_files));
     assert_eq!((is.blocks_free, is.blocks_available), (should_be.f_bfree, should_be.f_bavail));
     assert_eq!(
@@ -189,6 +191,6 @@ fn listings_go_on_where_they_were() {
         left += 1;
     }
     assert_eq!(left, ENTRIES / 2 + 2);
-    dir.fsync(Sync::All).unwrap();
+    dir.fsync(Durability::All).unwrap();
     dir.close().unwrap();
 }
