@@ -242,7 +242,8 @@ impl Drop for World {
 /// Whether the mount may answer what the plain directory does not.
 fn are_alike(op: &Op, is: &Outcome, should_be: &Outcome) -> bool {
     match (op, is, should_be) {
-        // Whether the user may move a directory, and whether it can be moved there: POSIX does not say what comes first.
+        // Whether the user may move a directory, and whether it can be moved there: POSIX does not say what comes
+        // first.
         (
             Op::Rename { .. },
             Err(Errno::EACCES | Errno::EPERM),
