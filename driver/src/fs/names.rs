@@ -89,9 +89,10 @@ impl VirtioFs {
             missing -= 1;
         }
         for &end in &ends[missing..] {
-            match self.create_dir(&path[..end]) {
-                // Somebody else was faster.
-                Err(error) if error.errno() == Errno::EEXIST => {}
+            let directory = &path[..end];
+            match self.create_dir(directory) {
+                // Somebody else was faster, unless it is a symbolic link to nothing.
+                Err(error) if error.errno() == Errno::EEXIST && self.exists(directory)? => {}
                 result => result?,
             }
         }

@@ -1,20 +1,20 @@
 //! Compares the driver, mounted natively on the real virtiofsd, with Linux.
 //!
-//! A [`World`] is a pair of directories: one is served by a virtiofsd and mounted by the driver, the other one is plain.
-//! A script of [`Step`]s runs on both at once, on the one through the driver, on the other by system calls, each step as
-//! some [`User`]. What the two answer is compared step by step, errno included, and then what the two directories
-//! contain. A case of the test suites is one call:
+//! A [`World`] is a pair of directories: one is served by a virtiofsd and mounted by the driver, the other one is
+//! plain. A script of [`Step`]s runs on both at once, on the one through the driver, on the other by system calls, each
+//! step as some [`User`]. What the two answer is compared step by step, errno included, and then what the two
+//! directories contain. A case of the test suites is one call:
 //!
 //! ```no_run
 //! use virtio_fs_conformance::step::*;
 //! use virtio_fs_conformance::{OWNER, World};
 //!
 //! let mut world = World::new(&[]);
-//! world.check("a directory that is not empty stays", vec![mkdir("d", 0o755), mkdir("d/e", 0o755), rmdir("d").by(OWNER)]);
+//! world.check("what is not empty stays", vec![mkdir("d", 0o755), mkdir("d/e", 0o755), rmdir("d").by(OWNER)]);
 //! ```
 //!
-//! The comparison takes root: for system calls as somebody else, for directories that nobody else changes meanwhile, and
-//! for mounts. [`expect_root`] says so.
+//! The comparison takes root: for system calls as somebody else, for directories that nobody else changes meanwhile,
+//! and for mounts. [`expect_root`] says so.
 
 #![deny(unsafe_code)]
 
@@ -36,5 +36,5 @@ pub use facts::{Facts, Outcome, Value, When};
 pub use folder::Folder;
 pub use step::{Layer, Op, Side, Step, Text, Time};
 pub use thread::{MEMBER, OWNER, ROOT, STRANGER, User, as_user, expect_root, private_mounts};
-pub use tree::{Tree, difference};
+pub use tree::{Tree, difference, read as read_tree};
 pub use world::{World, WorldOptions};

@@ -154,7 +154,8 @@ impl Step {
         Self { side: Side::Host, ..self }
     }
 
-    /// The same, with another outcome on the mount: a limit of the driver, of the protocol or of virtiofsd that is known.
+    /// The same, with another outcome on the mount: a limit of the driver, of the protocol or of virtiofsd that is
+    /// known.
     pub fn but(self, outcome: Outcome) -> Self {
         Self { differs: Some(outcome), ..self }
     }

@@ -55,8 +55,8 @@ pub fn expect_root() {
     );
 }
 
-/// What `work` gives in a thread of its own whose root directory is `root`, as `user`, who keeps these capabilities. Open
-/// files are shared.
+/// What `work` gives in a thread of its own whose root directory is `root`, as `user`, who keeps these capabilities.
+/// Open files are shared.
 pub fn as_user<R: Send>(root: &Path, user: &User, kept: CapabilitySet, work: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
@@ -82,8 +82,8 @@ pub fn as_user<R: Send>(root: &Path, user: &User, kept: CapabilitySet, work: imp
     })
 }
 
-/// Gives this thread a mount namespace of its own, which the threads and processes that it starts share: what is mounted
-/// there goes away with them.
+/// Gives this thread a mount namespace of its own, which the threads and processes that it starts share: what is
+/// mounted there goes away with them.
 pub fn private_mounts() {
     expect_root();
     unshare(UnshareFlags::FS | UnshareFlags::NEWNS);

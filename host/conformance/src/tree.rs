@@ -28,7 +28,7 @@ pub struct Entry {
 }
 
 /// Reads a directory of the host.
-pub(crate) fn read(root: &Path) -> Tree {
+pub fn read(root: &Path) -> Tree {
     let mut tree = Tree::new();
     let mut inodes = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];

@@ -242,12 +242,15 @@ impl Drop for World {
 /// Whether the mount may answer what the plain directory does not.
 fn are_alike(op: &Op, is: &Outcome, should_be: &Outcome) -> bool {
     match (op, is, should_be) {
-        // Whether the user may move a directory, and whether it can be moved there: POSIX does not say what comes first.
+        // Whether the user may move a directory, and whether it can be moved there: POSIX does not say what comes
+        // first.
         (
             Op::Rename { .. },
             Err(Errno::EACCES | Errno::EPERM),
             Err(Errno::ENOTDIR | Errno::EISDIR | Errno::ENOTEMPTY | Errno::EINVAL),
         ) => true,
+        // Nor which of two paths is followed first.
+        (Op::Rename { .. }, Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP), Err(Errno::EACCES)) => true,
         // The driver opens no directories as files, whoever asks.
         (Op::Open { .. }, Err(Errno::EISDIR), Err(Errno::EACCES)) => true,
         // Linux lets nobody open what is somebody else's in a sticky directory, before it looks what that is.

@@ -1,4 +1,5 @@
-//! Eight threads over one mount: nothing fails that must not, every byte is where it belongs, and nothing is left behind.
+//! Eight threads over one mount: nothing fails that must not, every byte is where it belongs, and nothing is left
+//! behind.
 //!
 //! For root. The time is in the environment variable `VIRTIO_FS_THREADS_SECONDS`, 10 if there is none.
 

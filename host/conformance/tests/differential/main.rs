@@ -1,9 +1,10 @@
-//! Each operation of the layers `vnode` and `fs` with good and bad arguments, on the real virtiofsd and by system calls.
-//! For root.
+//! Each operation of the layers `vnode` and `fs` with good and bad arguments, on the real virtiofsd and by system
+//! calls. For root.
 
 mod acls;
 mod attributes;
 mod files;
+mod more;
 mod names;
 mod permissions;
 mod ranges;

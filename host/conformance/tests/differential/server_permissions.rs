@@ -1,5 +1,5 @@
-//! Mounts that leave it to the server who may do what. virtiofsd changes to the user of a request where it makes inodes,
-//! and does everything else as root: there, everybody may do what root may.
+//! Mounts that leave it to the server who may do what. virtiofsd changes to the user of a request where it makes
+//! inodes, and does everything else as root: there, everybody may do what root may.
 
 use virtio_fs::{MountOptions, Permissions};
 use virtio_fs_conformance::step::flag::*;

@@ -1,5 +1,5 @@
-//! Random sequences of operations in the mount, compared with the same on a plain directory, while the host changes both
-//! behind the driver's back. A failure is cut down to the shortest script that still fails, and printed.
+//! Random sequences of operations in the mount, compared with the same on a plain directory, while the host changes
+//! both behind the driver's back. A failure is cut down to the shortest script that still fails, and printed.
 //!
 //! For root. The number of sequences is in the environment variable `VIRTIO_FS_MODEL_CASES`, 200 for each test if there
 //! is none; each moves less than a mebibyte. Sequences are others in each run.
