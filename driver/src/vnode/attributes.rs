@@ -70,7 +70,9 @@ impl Node {
                 }
             }
         }
-        let kill_suidgid = changes.size_bytes.is_some() && self.asks_to_kill_set_ids();
+        let changes_owner = changes.uid.is_some() || changes.gid.is_some();
+        let kill_suidgid = changes.size_bytes.is_some() && self.asks_to_kill_set_ids()
+            || changes_owner && self.file_type() != FileType::Directory && self.has(InitFlags::HANDLE_KILLPRIV_V2);
         let attr = self.call(&Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid })?;
         if changes.permissions.is_some() && attr.permissions & (SET_UID | SET_GID) != 0 {
             self.superblock().note_set_ids();

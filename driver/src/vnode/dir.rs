@@ -31,6 +31,8 @@ pub struct Dir {
     /// Behind which entry the next one is.
     cookie: u64,
     at_end: bool,
+    /// The user may have more than names.
+    is_searchable: bool,
     /// Somebody took an inode that came along with the last reply that brought some.
     taken: Arc<AtomicBool>,
 }
@@ -86,7 +88,8 @@ impl fmt::Debug for DirEntry<'_> {
 const FIRST_REPLY_ROOM_BYTES: usize = 64 << 10;
 
 impl Dir {
-    pub(super) fn open(node: Node) -> Result<Self, Error> {
+    /// Opens the directory `node`, whose entries the user may use if it `is_searchable`.
+    pub(super) fn open(node: Node, is_searchable: bool) -> Result<Self, Error> {
         let opened = unless_lacking(node.call(&Opendir { flags: OpenFlags::DIRECTORY }))?;
         let fh = opened.map(|opened| opened.fh);
         let reader = DirentReader { plus: false, position: 0 };
@@ -98,6 +101,7 @@ impl Dir {
             reader,
             cookie: 0,
             at_end: false,
+            is_searchable,
             taken: Arc::default(),
         })
     }
@@ -173,7 +177,7 @@ impl Dir {
         let (session, who, nodeid) = (node.session(), node.credentials(), node.nodeid());
         let (fh, cookie, size_bytes) = (self.fh(), self.cookie, self.reply.len() as u32);
         let wanted = cookie == 0 || !node.has(InitFlags::READDIRPLUS_AUTO) || self.taken.load(Ordering::Relaxed);
-        if wanted && node.has(InitFlags::DO_READDIRPLUS) {
+        if wanted && self.is_searchable && node.has(InitFlags::DO_READDIRPLUS) {
             let readdirplus = Readdirplus { fh, cookie, size_bytes };
             let reply = session.call_with_data(who, nodeid, &readdirplus, &mut self.reply);
             if let Some(((), bytes)) = unless_lacking(reply)? {

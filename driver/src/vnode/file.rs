@@ -314,7 +314,7 @@ impl fmt::Debug for OpenFile {
 /// # Errors
 ///
 /// `EINVAL` for flags that ask for writing only and for both.
-fn access_of(flags: OpenFlags) -> Result<Access, Error> {
+pub(super) fn access_of(flags: OpenFlags) -> Result<Access, Error> {
     let access = if flags.contains(OpenFlags::WRITE_ONLY | OpenFlags::READ_WRITE) {
         return Err(Error::Invalid(Errno::EINVAL));
     } else if flags.contains(OpenFlags::READ_WRITE) {

@@ -2,7 +2,7 @@
 
 use super::OpenFile;
 use super::node::unless_lacking;
-use crate::wire::{Getlk, InitFlags, Lock, LockKind, LockOwner, Setlk, Setlkw};
+use crate::wire::{Access, Getlk, InitFlags, Lock, LockKind, LockOwner, Setlk, Setlkw};
 use crate::{Errno, Error};
 use core::sync::atomic::Ordering;
 
@@ -31,11 +31,17 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// As for [`Self::getlk`]; `EAGAIN` if another lock is in the way, or `EINTR` and `ENOLCK` if it is waited for:
+    /// As for [`Self::getlk`]; `EBADF` if the file is not open for reading or for writing, whichever is to be locked;
+    /// `EAGAIN` if another lock is in the way, or `EINTR` and `ENOLCK` if it is waited for:
     /// the latter when waiting would leave too few requests for those who may unlock.
     pub fn setlk(&self, owner: LockOwner, lock: &Lock, wait: Wait) -> Result<(), Error> {
         self.expect_locks(InitFlags::POSIX_LOCKS)?;
         expect_range(lock)?;
+        match lock.kind {
+            LockKind::Read => self.expect(Access::READ)?,
+            LockKind::Write => self.expect(Access::WRITE)?,
+            LockKind::Unlock => {}
+        }
         self.set(owner, *lock, false, wait)
     }
 

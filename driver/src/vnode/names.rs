@@ -1,5 +1,6 @@
 //! Making names.
 
+use super::file::access_of;
 use super::node::unless_lacking;
 use super::{Node, OpenFile};
 use crate::session::SecurityContext;
@@ -48,6 +49,10 @@ impl Node {
     ) -> Result<(OpenFile, Option<Attr>), Error> {
         let name = Name::new(name)?;
         self.expect_directory()?;
+        access_of(flags)?;
+        if flags.contains(OpenFlags::DIRECTORY) {
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
         let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
         // The server only makes files, and never opens what exists: that takes permissions of its own, and virtiofsd
         // remembers an inode for ever that CREATE finds and cannot open.
@@ -65,7 +70,9 @@ impl Node {
                 Err(Error::Refused(Errno::ENOSYS)) => self
                     .mknod(name.bytes(), FileType::Regular, permissions, 0)
                     // Who makes a file may open it, whatever its permissions.
-                    .and_then(|(node, attr)| OpenFile::open_unchecked(node, flags).map(|file| (file, attr))),
+                    .and_then(|(node, attr)| {
+                        OpenFile::open_unchecked(node, flags - OpenFlags::TRUNCATE).map(|file| (file, attr))
+                    }),
                 made => made,
             };
             match made {
@@ -100,7 +107,7 @@ impl Node {
     /// server's.
     pub fn tmpfile(&self, flags: OpenFlags, permissions: u16) -> Result<(OpenFile, Attr), Error> {
         self.expect_directory()?;
-        if !flags.is_writing() {
+        if !access_of(flags)?.contains(Access::WRITE) {
             return Err(Error::Invalid(Errno::EINVAL));
         }
         self.superblock().expect_writable()?;

@@ -202,8 +202,13 @@ impl Node {
     /// `ENOTDIR` if this is no directory, `EACCES` if the user may not read it.
     pub fn opendir(&self) -> Result<Dir, Error> {
         self.expect_directory()?;
-        self.permit(Access::READ)?;
-        Dir::open(self.clone())
+        let mut is_searchable = true;
+        if self.is_checked() {
+            let own = self.getattr()?;
+            self.permit_knowing(&own, Access::READ)?;
+            is_searchable = self.allows(&own, Access::EXECUTE)?;
+        }
+        Dir::open(self.clone(), is_searchable)
     }
 
     /// # Errors

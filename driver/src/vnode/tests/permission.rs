@@ -345,3 +345,49 @@ fn dots_at_the_end_of_a_path_are_searched_for_like_names() {
         }
     }
 }
+
+#[test]
+fn who_may_list_a_directory_and_not_search_it_gets_names_alone() {
+    let mut server = server();
+    server.attr_mut("d").permissions = 0o744;
+    let mounted = mount_with(server, &MountOptions::default());
+    let stranger = Credentials { uid: 4, gid: 7, ..Credentials::default() };
+    let root = mounted.fs.root().with_credentials(&Arc::new(stranger.clone()));
+    let d = root.lookup("d").unwrap().0;
+    assert_eq!(d.lookup("f").map(drop), refused(Errno::EACCES));
+    let mut dir = d.opendir().unwrap();
+    let mut names = 0;
+    while let Some(mut entry) = dir.next_entry().unwrap() {
+        assert!(entry.take_node().is_none(), "{entry:?}");
+        names += 1;
+    }
+    assert_eq!(names, 4);
+    let fs = mounted.fs.with_credentials(stranger);
+    for entry in fs.read_dir("d").unwrap() {
+        assert_eq!(entry.unwrap().metadata().map(drop), refused(Errno::EACCES));
+    }
+    drop((fs, dir, d, root));
+    mounted.unmount();
+}
+
+#[test]
+fn attributes_of_unknown_namespaces_are_for_who_may_use_the_file() {
+    let mut server = server();
+    server.attr_mut("d/f").permissions = 0o604;
+    let mounted = mount_with(server, &MountOptions::default());
+    for (who, shift) in users() {
+        let root = mounted.fs.root().with_credentials(&Arc::new(who));
+        let f = at(&root, "d/f").unwrap();
+        for (name, errno) in [("system.nfs4_acl", Errno::EPERM), ("btrfs.compression", Errno::EACCES)] {
+            let (result, sent) = mounted.sent_by(|| f.setxattr(name, b"x", XattrFlags::empty()));
+            let owns = shift == 6;
+            assert_eq!(sent.contains(&opcode::SETXATTR), owns, "{name}");
+            assert!(owns || result == refused(errno), "{name}: {result:?}");
+        }
+        let (result, sent) = mounted.sent_by(|| f.getxattr("btrfs.compression", &mut [0; 9]));
+        assert_eq!(sent.contains(&opcode::GETXATTR), shift != 3);
+        assert!(shift != 3 || result.map(drop) == refused(Errno::EACCES));
+        drop((f, root));
+    }
+    mounted.unmount();
+}
