@@ -112,7 +112,12 @@ fn on_path(fs: &VirtioFs, user: &User, op: &Op) -> Option<Result<Value>> {
 fn list(fs: &VirtioFs, path: &Text) -> Result<Value> {
     let entry = |entry: DirEntry| {
         let file_type = entry.file_type()?;
-        guest::expect_equal(entry.metadata()?.attr(), &entry.node()?.getattr()?)?;
+        match entry.metadata() {
+            Ok(metadata) => guest::expect_equal(metadata.attr(), &entry.node()?.getattr()?)?,
+            // Who may not search the directory gets names and kinds alone.
+            Err(error) if error.errno() == Errno::EACCES => {}
+            Err(error) => return Err(error),
+        }
         Ok((entry.file_name().into(), file_type))
     };
     let entries: Result<Vec<_>> = fs.read_dir(&path.0)?.map(|next| next.and_then(entry)).collect();
