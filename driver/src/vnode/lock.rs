@@ -24,7 +24,9 @@ impl OpenFile {
     pub fn getlk(&self, owner: LockOwner, lock: &Lock) -> Result<Option<Lock>, Error> {
         self.expect_locks(InitFlags::POSIX_LOCKS)?;
         expect_range(lock)?;
-        supported(self.node.call(&Getlk { fh: self.fh(), owner, lock: *lock }))
+        // Who asks holds nothing yet: the process is 0, as Linux sends it, and some servers insist.
+        let lock = Lock { pid: 0, ..*lock };
+        supported(self.node.call(&Getlk { fh: self.fh(), owner, lock }))
     }
 
     /// Sets a POSIX lock, or gives it up. [`Self::flush`] gives up all those of an owner.
