@@ -1,6 +1,6 @@
 //! The mounted file system.
 
-use super::path::{Found, LastLink, resolve};
+use super::path::{Found, LastLink, again_if_stale, resolve};
 use super::{File, ReadDir};
 use crate::session::{Credentials, Negotiated, Session, Statistics};
 use crate::virtio::{Device, DeviceOptions, Transport};
@@ -116,7 +116,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `EISDIR` or `EOPNOTSUPP` if it is no regular file.
     pub fn open(&self, path: impl AsRef<[u8]>) -> Result<File, Error> {
-        Ok(File::new(self.node(path)?.open(OpenFlags::READ_ONLY)?))
+        again_if_stale(|| Ok(File::new(self.follow(path.as_ref())?.node.open(OpenFlags::READ_ONLY)?)))
     }
 
     /// Reads a whole file.
@@ -125,9 +125,12 @@ impl VirtioFs {
     ///
     /// As for [`Self::open`]; [`Error::NoMemory`] if it does not fit.
     pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        let found = self.follow(path.as_ref())?;
-        let size_bytes = found.attr()?.size_bytes;
-        File::new(found.node.open(OpenFlags::READ_ONLY)?).read_all(size_bytes)
+        let (file, size_bytes) = again_if_stale(|| {
+            let found = self.follow(path.as_ref())?;
+            let size_bytes = found.attr()?.size_bytes;
+            Ok((File::new(found.node.open(OpenFlags::READ_ONLY)?), size_bytes))
+        })?;
+        file.read_all(size_bytes)
     }
 
     /// Reads a whole file that contains UTF-8.

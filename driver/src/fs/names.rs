@@ -1,6 +1,6 @@
 //! Making, moving and removing files and directories by their paths.
 
-use super::path::{End, LastLink, Place, resolve};
+use super::path::{End, LastLink, Place, again_if_stale, resolve};
 use super::remove_tree::remove_tree;
 use super::{File, OpenOptions, VirtioFs};
 use crate::vnode::{RenameFlags, SetAttr};
@@ -185,9 +185,11 @@ impl VirtioFs {
     ///
     /// `EEXIST`, `EPERM` for a directory, `EXDEV`, and others as POSIX has them.
     pub fn hard_link(&self, original: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Result<(), Error> {
-        let original = resolve(self.root(), original.as_ref(), LastLink::Stop)?.node;
-        let place = Place::of(self.root(), link.as_ref())?;
-        original.link(&place.parent, place.new_file_name()?).map(drop)
+        again_if_stale(|| {
+            let original = resolve(self.root(), original.as_ref(), LastLink::Stop)?.node;
+            let place = Place::of(self.root(), link.as_ref())?;
+            original.link(&place.parent, place.new_file_name()?).map(drop)
+        })
     }
 
     /// Makes a symbolic link at `link` that leads to `target`.

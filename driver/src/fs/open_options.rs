@@ -1,6 +1,6 @@
 //! How files are opened.
 
-use super::path::{LINKS_MAX, LastLink, Place, resolve};
+use super::path::{LINKS_MAX, LastLink, Place, again_if_stale, resolve};
 use super::{File, VirtioFs};
 use crate::vnode::{Node, OpenFile, OpenFlags};
 use crate::{Errno, Error};
@@ -96,16 +96,15 @@ impl OpenOptions {
     /// truncating and appending. `ENOENT`, `EEXIST`, `EISDIR`, `EACCES`, `EROFS`, `ELOOP` and others as POSIX has them.
     pub fn open(&self, fs: &VirtioFs, path: impl AsRef<[u8]>) -> Result<File, Error> {
         let (flags, path) = (self.flags()?, path.as_ref());
-        let file = if self.create || self.create_new {
-            self.make(fs.root(), path, flags)?
-        } else {
-            let last = match flags.contains(OpenFlags::NOFOLLOW) {
-                true => LastLink::Stop,
-                false => LastLink::Follow,
-            };
-            resolve(fs.root(), path, last)?.node.open(flags)?
+        let last = match flags.contains(OpenFlags::NOFOLLOW) {
+            true => LastLink::Stop,
+            false => LastLink::Follow,
         };
-        Ok(File::new(file))
+        let file = again_if_stale(|| match self.create || self.create_new {
+            true => self.make(fs.root(), path, flags),
+            false => resolve(fs.root(), path, last)?.node.open(flags),
+        });
+        file.map(File::new)
     }
 
     /// The `O_` flags.

@@ -182,6 +182,15 @@ pub(super) fn resolve(root: &Node, path: &[u8], last: LastLink) -> Result<Found,
     })
 }
 
+/// The result of `walk`, which follows a path to an inode and asks for something there. An inode that somebody removed
+/// in between may be stale for the server (`ESTALE`): then the path is followed once more, as Linux does.
+pub(super) fn again_if_stale<T>(mut walk: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    match walk() {
+        Err(Error::Refused(Errno::ESTALE)) => walk(),
+        result => result,
+    }
+}
+
 /// The next name of `path`, and what follows it, slashes first. `None` if there are only slashes left.
 fn next_name(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = path.iter().position(|&byte| byte != b'/')?;

@@ -124,7 +124,8 @@ fn shared(vfs: &VirtioFs, thread: u64, round: u64, appended: &AtomicU64) -> Resu
     assert!(back[..] == page[..], "the page of thread {thread}, round {round}");
     drop(pages);
     // Names that all fight for.
-    let gone = [Errno::ENOENT, Errno::EEXIST];
+    // What goes away twice between a name and its inode is stale, for virtiofsd 1.14.
+    let gone = [Errno::ENOENT, Errno::EEXIST, Errno::ESTALE];
     let name = format!("race/{}", round % 5);
     let other = format!("race/{}", (round + 1) % 5);
     match (round + thread) % 7 {
