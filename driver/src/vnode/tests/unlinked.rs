@@ -201,3 +201,21 @@ fn ranges_of_one_file_must_not_overlap_as_far_as_there_is_anything_to_copy() {
     drop((from, to, f));
     mounted.unmount();
 }
+
+#[test]
+fn the_server_is_told_whether_the_content_is_enough() {
+    let mounted = mount();
+    let file = mounted.fs.node("d/f").unwrap().open(OpenFlags::READ_WRITE).unwrap();
+    let dir = mounted.fs.node("d").unwrap().opendir().unwrap();
+    for (durability, flags) in [(Durability::All, 0_u32), (Durability::Data, 1)] {
+        file.fsync(durability).unwrap();
+        dir.fsync(durability).unwrap();
+        for opcode in [opcode::FSYNC, opcode::FSYNCDIR] {
+            // Behind the header and the handle: fsync_flags.
+            let sent = mounted.server(|server| server.last_request(opcode).unwrap()[48..52].to_vec());
+            assert_eq!(sent, flags.to_ne_bytes(), "{durability:?}");
+        }
+    }
+    drop((file, dir));
+    mounted.unmount();
+}
