@@ -77,6 +77,9 @@ unsafe impl<M: DeviceMemory> Transport for FakeTransport<M> {
     }
 }
 
+/// Longer than any test waits on purpose.
+const PATIENCE: Duration = Duration::from_secs(3 * 60 * 60);
+
 /// A platform on which the device works while the driver waits, and a clock that moves only then.
 // SAFETY: `revoke_dma` is left at answering that it did nothing.
 unsafe impl<M: DeviceMemory> Platform for FakeDevice<M> {
@@ -102,7 +105,9 @@ unsafe impl<M: DeviceMemory> Platform for FakeDevice<M> {
                 return false;
             }
             self.work();
-            self.state().clock += Duration::from_millis(100);
+            let mut state = self.state();
+            state.clock += Duration::from_millis(100);
+            assert!(state.clock < PATIENCE, "somebody waits for what never comes");
         }
     }
 }
