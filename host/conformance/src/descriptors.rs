@@ -10,13 +10,15 @@ fn open_descriptors(daemon: &Daemon) -> usize {
 
 /// How many descriptors the daemon has open when it has done all that it was told: forgetting is not answered.
 pub fn settled_descriptors(daemon: &Daemon) -> usize {
-    loop {
-        let counted = open_descriptors(daemon);
+    // A busy machine may let it rest in between.
+    let (mut counted, mut unchanged) = (open_descriptors(daemon), 0);
+    while unchanged < 5 {
         std::thread::sleep(Duration::from_millis(100));
-        if open_descriptors(daemon) == counted {
-            return counted;
-        }
+        let now = open_descriptors(daemon);
+        unchanged = if now == counted { unchanged + 1 } else { 0 };
+        counted = now;
     }
+    counted
 }
 
 /// Waits until the daemon has as few descriptors open as it had `before`.
