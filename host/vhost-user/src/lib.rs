@@ -45,7 +45,7 @@
 //!
 //! # When the daemon ends
 //!
-//! All calls on the mount fail with `Error::Device`, within milliseconds when the daemon died, and within
+//! All calls on the mount fail with `Error::Device`, within a second when the daemon died, and within
 //! [`patience`](ConnectOptions::patience) of a time-out when it only stopped answering. That mount stays dead. Call
 //! `connect` again, which waits as long as `patience` for somebody to listen, and mount again. The same guest memory
 //! serves the next connection; what a daemon may still write is never used again, as [`VhostUserTransport`] says in

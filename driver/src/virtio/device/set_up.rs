@@ -24,7 +24,7 @@ bitflags! {
 const HIGH_PRIORITY: u16 = 0;
 /// The number of the first request queue: the driver does not accept the feature that would put a queue in between.
 const FIRST_REQUEST: u16 = 1;
-/// How many FORGETs may be on their way.
+/// How many FORGETs and INTERRUPTs may be on their way.
 const POSTS_IN_FLIGHT: u16 = 8;
 
 /// What driver and device agreed on before the device is told of memory.
