@@ -178,6 +178,7 @@ mod tests {
     fn every_operation_has_one_name_and_a_counter() {
         for (place, &(opcode, name)) in NAMES.iter().enumerate() {
             assert!(opcode < OPCODES);
+            assert_eq!(opcode::name(opcode as u32), name);
             assert!(NAMES[..place].iter().all(|&(earlier, other)| earlier < opcode && other != name));
         }
     }
