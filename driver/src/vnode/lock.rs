@@ -1,7 +1,7 @@
 //! Locks on open files. The server keeps them, or nobody does.
 
 use super::OpenFile;
-use super::node::unless_lacking;
+use super::node::supported;
 use crate::wire::{Access, Getlk, InitFlags, Lock, LockKind, LockOwner, Setlk, Setlkw};
 use crate::{Errno, Error};
 use core::sync::atomic::Ordering;
@@ -75,8 +75,4 @@ impl OpenFile {
 
 fn expect_range(lock: &Lock) -> Result<(), Error> {
     if lock.start <= lock.end && lock.end <= Lock::TO_THE_END { Ok(()) } else { Err(Error::Invalid(Errno::EINVAL)) }
-}
-
-fn supported<T>(result: Result<T, Error>) -> Result<T, Error> {
-    unless_lacking(result)?.ok_or(Error::Refused(Errno::EOPNOTSUPP))
 }

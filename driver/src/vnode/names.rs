@@ -1,7 +1,8 @@
 //! Making names.
 
 use super::file::access_of;
-use super::node::unless_lacking;
+use super::node::{supported, unless_lacking};
+use super::permission::exists_or;
 use super::{Node, OpenFile};
 use crate::session::SecurityContext;
 use crate::wire::{
@@ -114,8 +115,7 @@ impl Node {
         self.permit(Access::WRITE | Access::EXECUTE)?;
         let Mode { permissions, umask } = self.mode(permissions);
         let tmpfile = Tmpfile { flags: flags | OpenFlags::TMPFILE, permissions, umask };
-        let created =
-            unless_lacking(self.call_making(&tmpfile, Vec::new()))?.ok_or(Error::Refused(Errno::EOPNOTSUPP))?;
+        let created = supported(self.call_making(&tmpfile, Vec::new()))?;
         OpenFile::created(self, &created, flags)
     }
 
@@ -178,10 +178,11 @@ impl Node {
     pub fn link(&self, new_parent: &Self, new_name: impl AsRef<[u8]>) -> Result<(Self, Attr), Error> {
         let name = Name::new(new_name.as_ref())?;
         new_parent.expect_directory()?;
-        self.expect_same_device(new_parent).map_err(|elsewhere| new_parent.exists_or(name, elsewhere))?;
+        self.expect_same_device(new_parent)
+            .map_err(|elsewhere| exists_or(new_parent.lookup(name.bytes()), elsewhere))?;
         new_parent.permit_new(name)?;
         if self.file_type() == FileType::Directory {
-            return Err(new_parent.exists_or(name, Error::Invalid(Errno::EPERM)));
+            return Err(exists_or(new_parent.lookup(name.bytes()), Error::Invalid(Errno::EPERM)));
         }
         let entry = unless_lacking(new_parent.call(&Link { nodeid: self.nodeid(), name }))?;
         new_parent.child(&entry.ok_or(Error::Refused(Errno::EPERM))?)
@@ -193,15 +194,6 @@ impl Node {
         self.expect_directory()?;
         self.permit_new(name)?;
         Ok(name)
-    }
-
-    /// Why `name` cannot be made in this directory: if it exists, that is the reason.
-    fn exists_or(&self, name: Name<'_>, why_not: Error) -> Error {
-        match self.lookup(name.bytes()) {
-            Ok(_) => Error::Refused(Errno::EEXIST),
-            Err(Error::Refused(Errno::ENOENT)) => why_not,
-            Err(error) => error,
-        }
     }
 
     pub(super) fn expect_same_device(&self, other: &Self) -> Result<(), Error> {

@@ -236,6 +236,11 @@ pub(super) fn unless_lacking<T>(result: Result<T, Error>) -> Result<Option<T>, E
     }
 }
 
+/// The result of a request that the server may lack: `EOPNOTSUPP` if it does.
+pub(super) fn supported<T>(result: Result<T, Error>) -> Result<T, Error> {
+    unless_lacking(result)?.ok_or(Error::Refused(Errno::EOPNOTSUPP))
+}
+
 /// A buffer of zeroes.
 pub(super) fn zeroed(bytes: usize) -> Result<Vec<u8>, Error> {
     let mut buffer = Vec::new();

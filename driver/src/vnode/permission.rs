@@ -5,7 +5,7 @@ use crate::wire::{Access, Attr, FileType, InitFlags, Name};
 use crate::{Errno, Error};
 
 /// Only the owner of a file in this directory may take it away.
-const STICKY: u16 = 0o1000;
+pub(super) const STICKY: u16 = 0o1000;
 
 impl Node {
     /// Whether the driver has to check what this node's user may do.
@@ -63,11 +63,7 @@ impl Node {
             Ok(())
         };
         let Err(why_not) = self.superblock().expect_writable().and(checked) else { return Ok(()) };
-        match self.lookup_unchecked(name) {
-            Ok(_) => Err(Error::Refused(Errno::EEXIST)),
-            Err(Error::Refused(Errno::ENOENT)) => Err(why_not),
-            Err(error) => Err(error),
-        }
+        Err(exists_or(self.lookup_unchecked(name), why_not))
     }
 
     /// # Errors
@@ -103,5 +99,14 @@ impl Node {
             FileType::Directory => moved.permit_knowing(&attr, Access::WRITE),
             _ => Ok(()),
         }
+    }
+}
+
+/// Why a name cannot be made that was looked for: if it exists, that is the reason.
+pub(super) fn exists_or(found: Result<(Node, Attr), Error>, why_not: Error) -> Error {
+    match found {
+        Ok(_) => Error::Refused(Errno::EEXIST),
+        Err(Error::Refused(Errno::ENOENT)) => why_not,
+        Err(error) => error,
     }
 }

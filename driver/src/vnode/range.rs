@@ -1,7 +1,7 @@
 //! Ranges of open files: allocating, copying, and finding holes.
 
 use super::OpenFile;
-use super::node::{unless_lacking, zeroed};
+use super::node::{supported, unless_lacking, zeroed};
 use crate::wire::{
     Access, AllocateFlags, Copied, CopyFileRange, CopyFileRange64, CopyRange, Fallocate, Found, Lseek, OpenFlags,
     Whence, Written,
@@ -28,8 +28,7 @@ impl OpenFile {
             return Err(Error::Invalid(Errno::EFBIG));
         }
         self.note_change()?;
-        let allocated = self.node.call(&Fallocate { fh: self.fh(), offset, length, flags });
-        unless_lacking(allocated)?.ok_or(Error::Refused(Errno::EOPNOTSUPP))
+        supported(self.node.call(&Fallocate { fh: self.fh(), offset, length, flags }))
     }
 
     /// Copies up to `length` bytes from byte `offset` of this file to byte `to_offset` of another. Gives the number of

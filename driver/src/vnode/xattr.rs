@@ -1,7 +1,8 @@
 //! Extended attributes.
 
 use super::Node;
-use super::node::{unless_lacking, zeroed};
+use super::node::{supported, zeroed};
+use super::permission::STICKY;
 use crate::wire::{
     Access, FileType, Getxattr, GetxattrSize, InitFlags, Listxattr, ListxattrSize, Removexattr, Setxattr, SetxattrExt,
     XATTR_MAX_BYTES, XattrFlags, XattrName, XattrSize,
@@ -11,8 +12,6 @@ use alloc::vec::Vec;
 
 /// The list that `chmod` keeps in step with the mode bits.
 const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
-/// Removing a name in it needs more than being able to write it.
-const STICKY: u16 = 0o1000;
 
 impl Node {
     /// Puts the value of an extended attribute into `buffer` and gives its length; with an empty buffer only the length.
@@ -180,8 +179,4 @@ fn whole(get: &mut dyn FnMut(&mut [u8]) -> Result<usize, Error>) -> Result<Vec<u
     };
     value.truncate(bytes);
     Ok(value)
-}
-
-fn supported<T>(result: Result<T, Error>) -> Result<T, Error> {
-    unless_lacking(result)?.ok_or(Error::Refused(Errno::EOPNOTSUPP))
 }
