@@ -81,6 +81,7 @@ extern crate alloc;
 #[cfg(any(test, fuzzing))]
 extern crate std;
 
+mod cache;
 mod error;
 pub mod fs;
 #[cfg(fuzzing)]
@@ -94,6 +95,7 @@ pub mod virtio;
 pub mod vnode;
 mod wire;
 
+pub use cache::{CacheMode, CacheOptions};
 pub use error::{Errno, Error};
 pub use fs::{MountOptions, VirtioFs};
 pub use platform::{BufferDirection, ConfigurationAccess, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};

@@ -1,7 +1,7 @@
 //! What carries requests to the server and replies back.
 
 use super::Traffic;
-use crate::Error;
+use crate::{Error, Instant};
 use crate::wire::{FromBody, InHeader, Interrupt, NodeId, Operation, OutHeader, Unique};
 use core::iter;
 use zerocopy::IntoBytes;
@@ -48,6 +48,9 @@ pub(crate) struct Limits {
 /// The way to the server. [`virtio::Device`](crate::virtio) is the real one.
 pub(crate) trait Channel: Send + Sync {
     fn limits(&self) -> Limits;
+
+    /// The kernel's monotonic clock.
+    fn now(&self) -> Instant;
 
     /// What was counted so far.
     fn traffic(&self) -> Traffic {

@@ -18,7 +18,7 @@ pub(crate) use write::WriteTo;
 use self::forget::{Batch, ForgetQueue};
 use self::statistics::Counters;
 use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, NodeId, Operation, Unique};
-use crate::{Errno, Error};
+use crate::{Errno, Error, Instant};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use zerocopy::IntoBytes;
@@ -65,6 +65,11 @@ impl Session {
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
         &self.negotiated
+    }
+
+    /// The kernel's monotonic clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.channel.now()
     }
 
     pub(crate) fn statistics(&self) -> Statistics {

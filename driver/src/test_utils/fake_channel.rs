@@ -1,7 +1,7 @@
 //! A channel to the fake server without a device between.
 
 use super::{FakeServer, Outcome, opcode};
-use crate::Error;
+use crate::{Error, Instant};
 use crate::session::{Channel, Expected, Limits, Reply, Request};
 use crate::wire::{OutHeader, Unique};
 use alloc::collections::VecDeque;
@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 use spin::Mutex;
 use zerocopy::FromBytes;
 
@@ -65,6 +66,7 @@ struct State {
     carries: Option<usize>,
     is_reset: bool,
     most_in_flight: usize,
+    now: Instant,
 }
 
 /// A request that the server has seen already, and perhaps answered, which nobody knows yet.
@@ -94,6 +96,7 @@ impl FakeChannel {
             carries: None,
             is_reset: false,
             most_in_flight: 0,
+            now: Instant(Duration::ZERO),
         };
         Self { server: Arc::new(Mutex::new(server)), state: Arc::new(Mutex::new(state)), interrupted: Arc::default() }
     }
@@ -127,6 +130,12 @@ impl FakeChannel {
     /// the server.
     pub fn set_interrupted(&self, hook: impl Fn() -> bool + Send + Sync + 'static) {
         *self.interrupted.lock() = Some(Arc::new(hook));
+    }
+
+    /// Lets time pass by the clock of the driver, which moves in no other way.
+    pub fn advance(&self, time: Duration) {
+        let mut state = self.state.lock();
+        state.now = state.now + time;
     }
 
     /// Whether the device was reset: by the driver, a failure, or a reply that broke the protocol.
@@ -226,6 +235,10 @@ impl From<FakeServer> for FakeChannel {
 impl Channel for FakeChannel {
     fn limits(&self) -> Limits {
         Limits { max_data_bytes: self.state.lock().max_data_bytes, requests_in_flight: 32 }
+    }
+
+    fn now(&self) -> Instant {
+        self.state.lock().now
     }
 
     fn exchange<'a>(

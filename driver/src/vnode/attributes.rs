@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::node::unless_lacking;
-use crate::wire::{Access, CheckAccess, FileHandle, FileType, Getattr, InitFlags, SetAttr, SetTime, Setattr, Statx};
+use crate::wire::{Access, CheckAccess, FileHandle, FileType, Getattr, InitFlags, SetAttr, SetTime, Setattr, Statx, ValidAttr};
 use crate::{Attr, Errno, Error, Timestamp};
 
 /// Set-group-id.
@@ -13,13 +13,56 @@ const SET_UID: u16 = 0o4000;
 const GROUP_EXECUTE: u16 = 0o010;
 
 impl Node {
-    /// The attributes of the inode.
+    /// The attributes of the inode, by the rules of the [mode](crate::CacheMode).
     ///
     /// # Errors
     ///
     /// The server's.
     pub fn getattr(&self) -> Result<Attr, Error> {
-        self.call(&Getattr { fh: None })
+        self.getattr_of(None)
+    }
+
+    /// As [`Self::getattr`], of an inode that may be open.
+    pub(super) fn getattr_of(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
+        self.inode().attr(self.cache().now()).map_or_else(|| self.ask_attr(fh), Ok)
+    }
+
+    /// Attributes of which type, mode, owner and group are right, and perhaps nothing else.
+    pub(super) fn owner_and_mode(&self) -> Result<Attr, Error> {
+        self.inode().mode(self.cache().now()).map_or_else(|| self.ask_attr(None), Ok)
+    }
+
+    /// Asks the server for the attributes.
+    pub(super) fn ask_attr(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
+        let stamp = self.cache().stamp();
+        let ValidAttr { attr, ttl } = self.call(&Getattr { fh })?;
+        if attr.file_type != self.file_type() {
+            return Err(Error::Protocol("an inode became one of another kind"));
+        }
+        self.inode().learn_attr(&attr, ttl, &stamp);
+        Ok(attr)
+    }
+
+    /// Sends a change of attributes, and remembers what it made of them.
+    fn change_attr(
+        &self,
+        fh: Option<FileHandle>,
+        changes: SetAttr,
+        kill_suidgid: bool,
+    ) -> Result<Attr, Error> {
+        let stamp = self.cache().stamp();
+        let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
+        match self.call(&setattr) {
+            Ok(ValidAttr { attr, ttl }) => {
+                self.inode().change_attr(&attr, ttl, &stamp);
+                Ok(attr)
+            }
+            // Servers may make one change after the other, and stop at the first that fails.
+            Err(error) => {
+                self.inode().note_any_change();
+                Err(error)
+            }
+        }
     }
 
     /// The attributes of the inode, and when it was made, if the server knows (FUSE_STATX, minor 39; virtiofsd lacks
@@ -48,7 +91,7 @@ impl Node {
     /// As [`Self::setattr`], of an inode that may be open for writing.
     pub(super) fn setattr_of(&self, fh: Option<FileHandle>, changes: &SetAttr, is_open: bool) -> Result<Attr, Error> {
         if *changes == SetAttr::default() {
-            return self.call(&Getattr { fh });
+            return self.getattr_of(fh);
         }
         if let Some(size) = changes.size_bytes {
             match self.file_type() {
@@ -60,7 +103,7 @@ impl Node {
         self.superblock().expect_writable()?;
         let mut changes = *changes;
         if self.is_checked() {
-            let own = self.call(&Getattr { fh })?;
+            let own = self.getattr_of(fh)?;
             self.permit_changes(is_open, &own, &mut changes)?;
             // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
             if changes.size_bytes.is_some() && !self.kills_set_ids() {
@@ -73,7 +116,7 @@ impl Node {
         let changes_owner = changes.uid.is_some() || changes.gid.is_some();
         let kill_suidgid = changes.size_bytes.is_some() && self.asks_to_kill_set_ids()
             || changes_owner && self.file_type() != FileType::Directory && self.has(InitFlags::HANDLE_KILLPRIV_V2);
-        let attr = self.call(&Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid })?;
+        let attr = self.change_attr(fh, changes, kill_suidgid)?;
         if changes.permissions.is_some() && attr.permissions & (SET_UID | SET_GID) != 0 {
             self.superblock().note_set_ids();
         }
@@ -127,12 +170,10 @@ impl Node {
         if self.credentials().is_privileged() {
             return Ok(());
         }
-        let own = self.call(&Getattr { fh })?;
+        let own = self.getattr_of(fh)?;
         let kept = self.without_set_ids(&own);
         if kept != own.permissions {
-            let changes = SetAttr { permissions: Some(kept), ..SetAttr::default() };
-            let file_type = self.file_type();
-            self.call(&Setattr { fh, file_type, changes, lock_owner: None, kill_suidgid: false })?;
+            self.change_attr(fh, SetAttr { permissions: Some(kept), ..SetAttr::default() }, false)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::node::{unless_lacking, zeroed};
 use super::{Durability, Node};
 use crate::Error;
+use crate::cache::{Dentry, Stamp};
 use crate::wire::{
     Attr, DirentReader, Entry, FileHandle, FileType, Fsyncdir, InitFlags, OpenFlags, Opendir, Readdir, Readdirplus,
     Releasedir,
@@ -28,6 +29,8 @@ pub struct Dir {
     reply: Vec<u8>,
     reply_bytes: usize,
     reader: DirentReader,
+    /// When it was asked for.
+    stamp: Stamp,
     /// Behind which entry the next one is.
     cookie: u64,
     at_end: bool,
@@ -48,8 +51,7 @@ pub struct DirEntry<'d> {
     /// Where a listing goes on behind this entry: for [`Dir::seek`].
     pub cookie: u64,
     /// What the server sent along, until it is taken.
-    entry: Option<Entry>,
-    parent: &'d Node,
+    found: Option<(Node, Attr)>,
     taken: &'d Arc<AtomicBool>,
 }
 
@@ -63,16 +65,7 @@ impl DirEntry<'_> {
 
     /// As [`Self::take_node`], but only when the flag is set, the node counts as taken.
     pub(crate) fn take_node_unnoticed(&mut self) -> Option<((Node, Attr), Arc<AtomicBool>)> {
-        let node = self.parent.child(&self.entry.take()?).ok()?;
-        Some((node, self.taken.clone()))
-    }
-}
-
-impl Drop for DirEntry<'_> {
-    fn drop(&mut self) {
-        if let Some(entry) = self.entry {
-            self.parent.session().forget(entry.nodeid, 1);
-        }
+        Some((self.found.take()?, self.taken.clone()))
     }
 }
 
@@ -93,8 +86,10 @@ impl Dir {
         let opened = unless_lacking(node.call(&Opendir { flags: OpenFlags::DIRECTORY }))?;
         let fh = opened.map(|opened| opened.fh);
         let reader = DirentReader { plus: false, position: 0 };
+        let stamp = node.cache().stamp();
         Ok(Self {
             node,
+            stamp,
             fh,
             reply: Vec::new(),
             reply_bytes: 0,
@@ -123,26 +118,25 @@ impl Dir {
             }
             self.fill()?;
         }
-        let session = self.node.session();
+        let node = &self.node;
         let Some(next) = self.reader.next(&self.reply[..self.reply_bytes]) else { return Ok(None) };
         match next {
             Ok(dirent) => {
                 self.cookie = dirent.cookie;
-                let attr = dirent.entry.map(|entry| entry.attr.inspect_err(|_| session.forget(entry.nodeid, 1)));
+                let found = dirent.entry.map(|entry| node.listed(dirent.name, &entry, &self.stamp)).transpose()?;
                 // The attributes are newer than the directory's own word.
-                let file_type = attr.transpose()?.map(|attr| attr.file_type).or(dirent.file_type);
+                let file_type = found.as_ref().map(|(_, attr)| attr.file_type).or(dirent.file_type);
                 Ok(Some(DirEntry {
                     name: dirent.name,
                     ino: dirent.ino,
                     file_type,
                     cookie: dirent.cookie,
-                    entry: dirent.entry,
-                    parent: &self.node,
+                    found,
                     taken: &self.taken,
                 }))
             }
             Err(bad) => {
-                bad.counted.inspect(|&nodeid| session.forget(nodeid, 1));
+                bad.counted.inspect(|&nodeid| node.session().forget(nodeid, 1));
                 match bad.cookie {
                     Some(cookie) => self.cookie = cookie,
                     None => self.at_end = true,
@@ -173,6 +167,7 @@ impl Dir {
     /// Asks the server for entries behind `cookie`.
     fn fill(&mut self) -> Result<(), Error> {
         self.make_room()?;
+        self.stamp = self.node.cache().stamp();
         let node = &self.node;
         let (session, who, nodeid) = (node.session(), node.credentials(), node.nodeid());
         let (fh, cookie, size_bytes) = (self.fh(), self.cookie, self.reply.len() as u32);
@@ -254,6 +249,16 @@ impl Dir {
             counted.inspect(|&nodeid| self.node.session().forget(nodeid, 1));
         }
         self.reply_bytes = 0;
+    }
+}
+
+impl Node {
+    /// What came along with a listing of this directory for `name`.
+    fn listed(&self, name: &[u8], entry: &Entry, stamp: &Stamp) -> Result<(Self, Attr), Error> {
+        let (node, attr) = self.child(entry, stamp)?;
+        let target = Dentry::Inode(node.inode().clone());
+        self.cache().learn_name(self.inode(), name, target, entry.entry_ttl, stamp);
+        Ok((node, attr))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::node::unless_lacking;
+use crate::cache::Stamp;
 use crate::session::WriteTo;
 use crate::wire::{
     Access, Attr, Created, FileHandle, FileType, Flush, FopenFlags, Fsync, Getattr, InitFlags, LockOwner, Open,
@@ -57,7 +58,7 @@ impl OpenFile {
             node.superblock().expect_writable()?;
         }
         if node.is_checked() {
-            let own = node.getattr()?;
+            let own = node.owner_and_mode()?;
             node.permit_knowing(&own, access)?;
             if flags.contains(OpenFlags::NOATIME) {
                 node.expect_owner(&own)?;
@@ -84,7 +85,12 @@ impl OpenFile {
     }
 
     /// The file that a server made in the directory `parent`, and its attributes.
-    pub(super) fn created(parent: &Node, created: &Created, flags: OpenFlags) -> Result<(Self, Attr), Error> {
+    pub(super) fn created(
+        parent: &Node,
+        created: &Created,
+        flags: OpenFlags,
+        stamp: &Stamp,
+    ) -> Result<(Self, Attr), Error> {
         let &Created { entry, opened } = created;
         let close = || {
             let release = Release { fh: opened.fh, flags, flock_owner: None };
@@ -94,12 +100,12 @@ impl OpenFile {
         // The file is closed before the inode is forgotten.
         match entry.attr {
             Ok(attr) if attr.file_type == FileType::Regular => {
-                let (node, attr) = parent.child(&entry)?;
+                let (node, attr) = parent.child(&entry, stamp)?;
                 Ok((Self::new(node, Some(opened), flags), attr))
             }
             Ok(attr) => {
                 close();
-                let (_node, _) = parent.child(&entry)?;
+                let (_node, _) = parent.child(&entry, stamp)?;
                 Err(Error::Refused(match attr.file_type {
                     FileType::Directory => Errno::EISDIR,
                     FileType::Symlink => Errno::ELOOP,
@@ -185,7 +191,9 @@ impl OpenFile {
         };
         let write_flags = if node.asks_to_kill_set_ids() { WriteFlags::KILL_SUIDGID } else { WriteFlags::empty() };
         let to = WriteTo { nodeid: node.nodeid(), fh: self.fh(), flags: self.flags, write_flags };
-        node.session().write(node.credentials(), to, offset, data)
+        let written = node.session().write(node.credentials(), to, offset, data);
+        node.inode().note_change();
+        written
     }
 
     /// The attributes of the inode.
@@ -194,7 +202,7 @@ impl OpenFile {
     ///
     /// The server's.
     pub fn getattr(&self) -> Result<Attr, Error> {
-        self.node.call(&Getattr { fh: self.fh })
+        self.node.getattr_of(self.fh)
     }
 
     /// Changes attributes of the inode, and gives the new ones. The size may be changed by who has the file open for

@@ -5,6 +5,7 @@ mod acl;
 mod attributes;
 mod dir;
 mod file;
+mod find;
 mod lock;
 mod names;
 mod node;
@@ -22,7 +23,8 @@ pub use file::{Durability, OpenFile};
 pub use lock::Wait;
 pub use node::Node;
 pub use superblock::Permissions;
-pub(crate) use superblock::Superblock;
+pub(crate) use find::Found;
+pub(crate) use superblock::{Superblock, View};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::file::access_of;
 use super::node::{supported, unless_lacking};
 use super::permission::exists_or;
 use super::{Node, OpenFile};
+use crate::cache::{Dentry, Stamp};
 use crate::session::SecurityContext;
 use crate::wire::{
     Access, Create, Entry, FileType, InitFlags, Link, Mkdir, Mknod, Name, OpenFlags, Operation, Symlink, Tmpfile,
@@ -12,6 +13,7 @@ use crate::wire::{
 use crate::{Attr, Errno, Error};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// How often a file is looked for and made in turns, while others remove and make it.
 const CREATE_ATTEMPTS: usize = 16;
@@ -57,7 +59,8 @@ impl Node {
         let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
         // The server only makes files, and never opens what exists: that takes permissions of its own, and virtiofsd
         // remembers an inode for ever that CREATE finds and cannot open.
-        let mut looks_first = !exclusive && (self.is_checked() || self.superblock().expect_writable().is_err());
+        let mut looks_first = !exclusive
+            && (self.is_checked() || self.superblock().expect_writable().is_err() || self.knows(name));
         for _ in 0..CREATE_ATTEMPTS {
             if looks_first {
                 match self.lookup(name.bytes()) {
@@ -95,8 +98,23 @@ impl Node {
         // A new file holds nothing that could be cut off.
         let sent = (flags | OpenFlags::CREATE | OpenFlags::EXCLUSIVE) - OpenFlags::TRUNCATE;
         let create = Create { name, flags: sent, permissions, umask, kill_suidgid: false };
-        let created = self.call_making(&create, Vec::new())?;
-        OpenFile::created(self, &created, flags)
+        let stamp = self.cache().stamp();
+        let created = self.call_making(&create, Vec::new()).inspect_err(|_| self.forget_name(name))?;
+        let (file, attr) = OpenFile::created(self, &created, flags, &stamp).inspect_err(|_| self.forget_name(name))?;
+        let target = Dentry::Inode(file.node().inode().clone());
+        self.cache().change_name(self.inode(), name.bytes(), target, created.entry.entry_ttl, &stamp);
+        Ok((file, attr))
+    }
+
+    /// Whether `name` is known to lead to something.
+    fn knows(&self, name: Name<'_>) -> bool {
+        let cache = self.cache();
+        matches!(cache.find(self.inode(), name.bytes(), cache.now()), Some(Dentry::Inode(_)))
+    }
+
+    /// A change of `name` failed: so what is believed of it may be wrong.
+    pub(super) fn forget_name(&self, name: Name<'_>) {
+        self.cache().forget_name(self.inode(), name.bytes());
     }
 
     /// Makes a file without a name in this directory's file system (FUSE_TMPFILE, minor 37; virtiofsd lacks it).
@@ -115,8 +133,9 @@ impl Node {
         self.permit(Access::WRITE | Access::EXECUTE)?;
         let Mode { permissions, umask } = self.mode(permissions);
         let tmpfile = Tmpfile { flags: flags | OpenFlags::TMPFILE, permissions, umask };
+        let stamp = self.cache().stamp();
         let created = supported(self.call_making(&tmpfile, Vec::new()))?;
-        OpenFile::created(self, &created, flags)
+        OpenFile::created(self, &created, flags, &stamp)
     }
 
     /// Makes a file, fifo, socket or device node in this directory; `rdev` is a device's number in Linux's 32-bit
@@ -142,7 +161,7 @@ impl Node {
             _ => {}
         }
         let Mode { permissions, umask } = self.mode(permissions);
-        self.make(&Mknod { name, file_type, permissions, umask, rdev }, Vec::new())
+        self.make(name, &Mknod { name, file_type, permissions, umask, rdev }, Vec::new())
     }
 
     /// Makes a directory in this directory. The permission bits are those before the umask.
@@ -153,7 +172,7 @@ impl Node {
     pub fn mkdir(&self, name: impl AsRef<[u8]>, permissions: u16) -> Result<(Self, Attr), Error> {
         let name = self.new_name(name.as_ref())?;
         let Mode { permissions, umask } = self.mode(permissions);
-        self.make(&Mkdir { name, permissions, umask }, Vec::new())
+        self.make(name, &Mkdir { name, permissions, umask }, Vec::new())
     }
 
     /// Makes a symbolic link in this directory.
@@ -166,7 +185,7 @@ impl Node {
         let name = self.new_name(name.as_ref())?;
         let mut payload = Vec::new();
         Symlink::push_target(&mut payload, target)?;
-        self.make(&Symlink { name }, payload)
+        self.make(name, &Symlink { name }, payload)
     }
 
     /// Gives this inode another name, in the directory `new_parent`.
@@ -184,8 +203,12 @@ impl Node {
         if self.file_type() == FileType::Directory {
             return Err(exists_or(new_parent.lookup(name.bytes()), Error::Invalid(Errno::EPERM)));
         }
-        let entry = unless_lacking(new_parent.call(&Link { nodeid: self.nodeid(), name }))?;
-        new_parent.child(&entry.ok_or(Error::Refused(Errno::EPERM))?)
+        let stamp = self.cache().stamp();
+        let linked = new_parent.call(&Link { nodeid: self.nodeid(), name });
+        let ttl = linked.map_or(Duration::ZERO, |entry| entry.attr_ttl);
+        let (node, attr) = new_parent.made(name, linked, &stamp)?;
+        node.inode().change_attr(&attr, ttl, &stamp);
+        Ok((node, attr))
     }
 
     /// Checks that a name may be made in this directory.
@@ -205,10 +228,27 @@ impl Node {
     }
 
     /// Makes an inode in this directory.
-    fn make<O: Operation<Reply = Entry>>(&self, operation: &O, payload: Vec<u8>) -> Result<(Self, Attr), Error> {
-        // What a server that lacks it makes none of is an error of its own.
-        let entry = unless_lacking(self.call_making(operation, payload))?.ok_or(Error::Refused(Errno::EPERM))?;
-        self.child(&entry)
+    fn make<O: Operation<Reply = Entry>>(
+        &self,
+        name: Name<'_>,
+        operation: &O,
+        payload: Vec<u8>,
+    ) -> Result<(Self, Attr), Error> {
+        let stamp = self.cache().stamp();
+        self.made(name, self.call_making(operation, payload), &stamp)
+    }
+
+    /// The inode that got a name in this directory by a request with this stamp.
+    fn made(&self, name: Name<'_>, entry: Result<Entry, Error>, stamp: &Stamp) -> Result<(Self, Attr), Error> {
+        let made = match unless_lacking(entry) {
+            Ok(Some(entry)) => self.child(&entry, stamp).map(|(node, attr)| (node, attr, entry.entry_ttl)),
+            // What a server that lacks it makes none of is an error of its own.
+            Ok(None) => Err(Error::Refused(Errno::EPERM)),
+            Err(error) => Err(error),
+        };
+        let (node, attr, ttl) = made.inspect_err(|_| self.forget_name(name))?;
+        self.cache().change_name(self.inode(), name.bytes(), Dentry::Inode(node.inode().clone()), ttl, stamp);
+        Ok((node, attr))
     }
 
     /// Sends a request that makes an inode in this directory, and tells what the credentials say of it: a security
@@ -224,7 +264,7 @@ impl Node {
             extension::push_security_context(&mut payload, context)?;
         }
         if self.has(InitFlags::CREATE_SUPP_GROUP) && !who.groups.is_empty() {
-            let group = self.getattr()?.gid;
+            let group = self.owner_and_mode()?.gid;
             if group != who.gid && who.groups.contains(&group) {
                 extension::push_groups(&mut payload, &[group])?;
             }

@@ -1,10 +1,11 @@
 //! Inodes.
 
-use super::superblock::Superblock;
+use super::superblock::{Superblock, View};
 use super::{Dir, OpenFile};
+use crate::cache::{Cache, Inode, Stamp};
 use crate::session::{Credentials, Session};
 use crate::wire::{
-    Access, Entry, FileType, InitFlags, Lookup, Name, NodeId, OpenFlags, Operation, Readlink, StatFs, Statfs, Syncfs,
+    Access, Entry, FileType, InitFlags, Name, NodeId, OpenFlags, Operation, Readlink, StatFs, Statfs, Syncfs,
 };
 use crate::{Attr, Errno, Error};
 use alloc::sync::Arc;
@@ -22,80 +23,70 @@ use core::fmt;
 #[derive(Clone)]
 pub struct Node {
     inode: Arc<Inode>,
-    credentials: Arc<Credentials>,
-}
-
-struct Inode {
-    superblock: Arc<Superblock>,
-    nodeid: NodeId,
-    file_type: FileType,
-    /// Whether this is the root of a file system of its own on the host.
-    is_submount: bool,
-    /// The root of the submount that the inode is in; `None` in the root's own file system.
-    submount: Option<Arc<Inode>>,
-}
-
-impl Drop for Inode {
-    fn drop(&mut self) {
-        // Each inode is made by one lookup.
-        self.superblock.session.forget(self.nodeid, 1);
-    }
+    view: Arc<View>,
 }
 
 impl Node {
-    /// The root of the mounted directory.
-    pub(crate) fn root(superblock: Arc<Superblock>, credentials: Credentials) -> Self {
-        let (nodeid, file_type) = (NodeId::ROOT, FileType::Directory);
-        let inode = Inode { superblock, nodeid, file_type, is_submount: false, submount: None };
-        Self { inode: Arc::new(inode), credentials: Arc::new(credentials) }
+    pub(crate) fn new(inode: Arc<Inode>, view: Arc<View>) -> Self {
+        Self { inode, view }
     }
 
-    /// The inode of `entry`, found in the directory `self`, of which the server counted one lookup for the caller; and
-    /// its attributes.
+    /// The root of the mounted directory.
+    pub(crate) fn root(superblock: Arc<Superblock>, credentials: Credentials) -> Self {
+        let inode = superblock.cache.root();
+        Self { inode, view: Arc::new(View { superblock, credentials: Arc::new(credentials) }) }
+    }
+
+    /// The inode of `entry`, found in the directory `self` by a request with this stamp, of which the server counted one
+    /// lookup for the caller; and its attributes.
     ///
     /// # Errors
     ///
     /// [`Error::Protocol`] if the attributes are impossible. The lookup is taken back.
-    pub(super) fn child(&self, entry: &Entry) -> Result<(Self, Attr), Error> {
-        let nodeid = entry.nodeid;
-        let attr = entry.attr.inspect_err(|_| self.session().forget(nodeid, 1))?;
-        let parent = &self.inode;
-        let inode = Inode {
-            superblock: parent.superblock.clone(),
-            nodeid,
-            file_type: attr.file_type,
-            is_submount: attr.submount && self.has(InitFlags::SUBMOUNTS),
-            submount: if parent.is_submount { Some(parent.clone()) } else { parent.submount.clone() },
-        };
-        Ok((Self { inode: Arc::new(inode), credentials: self.credentials.clone() }, attr))
+    pub(super) fn child(&self, entry: &Entry, stamp: &Stamp) -> Result<(Self, Attr), Error> {
+        let (inode, attr) = self.cache().inode(&self.inode, entry, stamp)?;
+        Ok((Self::new(inode, self.view.clone()), attr))
     }
 
     /// The same inode on behalf of someone else, to whom belongs what is reached from it, too.
     pub fn with_credentials(&self, credentials: &Arc<Credentials>) -> Self {
-        Self { inode: self.inode.clone(), credentials: credentials.clone() }
+        let view = View { superblock: self.superblock().clone(), credentials: credentials.clone() };
+        Self { inode: self.inode.clone(), view: Arc::new(view) }
     }
 
     /// On whose behalf this node sends requests.
     pub fn credentials(&self) -> &Arc<Credentials> {
-        &self.credentials
+        &self.view.credentials
+    }
+
+    pub(crate) fn inode(&self) -> &Arc<Inode> {
+        &self.inode
+    }
+
+    pub(crate) fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     pub(crate) fn superblock(&self) -> &Arc<Superblock> {
-        &self.inode.superblock
+        &self.view.superblock
+    }
+
+    pub(crate) fn cache(&self) -> &Arc<Cache> {
+        &self.view.superblock.cache
     }
 
     pub(crate) fn session(&self) -> &Session {
-        &self.inode.superblock.session
+        &self.view.superblock.session
     }
 
     /// Whether both sides can do this.
     pub(super) fn has(&self, flags: InitFlags) -> bool {
-        self.inode.superblock.has(flags)
+        self.superblock().has(flags)
     }
 
     /// Sends a request about this inode and gives its reply.
     pub(super) fn call<O: Operation>(&self, operation: &O) -> Result<O::Reply, Error> {
-        self.session().call(&self.credentials, self.nodeid(), operation)
+        self.session().call(self.credentials(), self.nodeid(), operation)
     }
 
     /// The server's number for the inode, for as long as this node lives. Not the inode number: that is
@@ -113,11 +104,7 @@ impl Node {
     /// is the nodeid of the file system's root, and stays the same for as long as a node in it lives. All is one file
     /// system if the server does not announce submounts.
     pub fn device(&self) -> NodeId {
-        match &self.inode.submount {
-            _ if self.inode.is_submount => self.inode.nodeid,
-            Some(root) => root.nodeid,
-            None => NodeId::ROOT,
-        }
+        self.inode.device()
     }
 
     /// Finds `name` in this directory: the inode and its attributes.
@@ -131,20 +118,6 @@ impl Node {
         self.expect_directory()?;
         self.permit(Access::EXECUTE)?;
         self.lookup_unchecked(name)
-    }
-
-    /// As [`Self::lookup`], of a directory whose attributes are known.
-    pub(crate) fn lookup_knowing(&self, own: &Attr, name: &[u8]) -> Result<(Self, Attr), Error> {
-        let name = Name::new(name)?;
-        self.expect_directory()?;
-        self.permit_knowing(own, Access::EXECUTE)?;
-        self.lookup_unchecked(name)
-    }
-
-    /// Finds `name`, whoever asks.
-    pub(super) fn lookup_unchecked(&self, name: Name<'_>) -> Result<(Self, Attr), Error> {
-        let entry = self.call(&Lookup { name })?.ok_or(Error::Refused(Errno::ENOENT))?;
-        self.child(&entry)
     }
 
     /// The target of this symbolic link.
@@ -204,7 +177,7 @@ impl Node {
         self.expect_directory()?;
         let mut is_searchable = true;
         if self.is_checked() {
-            let own = self.getattr()?;
+            let own = self.owner_and_mode()?;
             self.permit_knowing(&own, Access::READ)?;
             is_searchable = self.allows(&own, Access::EXECUTE)?;
         }

@@ -17,7 +17,7 @@ impl Node {
     ///
     /// `EACCES` if the user may not access the inode in this way; those of asking for its attributes.
     pub(crate) fn permit(&self, wanted: Access) -> Result<(), Error> {
-        if self.is_checked() { self.permit_knowing(&self.getattr()?, wanted) } else { Ok(()) }
+        if self.is_checked() { self.permit_knowing(&self.owner_and_mode()?, wanted) } else { Ok(()) }
     }
 
     /// As [`Self::permit`], of an inode whose attributes are known.
@@ -56,7 +56,7 @@ impl Node {
     /// Why `name` may not be made in this directory: `EROFS` or `EACCES`, but `EEXIST` if it exists.
     pub(super) fn permit_new(&self, name: Name<'_>) -> Result<(), Error> {
         let checked = if self.is_checked() {
-            let own = self.getattr()?;
+            let own = self.owner_and_mode()?;
             self.permit_knowing(&own, Access::EXECUTE)?;
             self.permit_knowing(&own, Access::WRITE)
         } else {
@@ -75,7 +75,7 @@ impl Node {
         if !self.is_checked() {
             return Ok(());
         }
-        let own = self.getattr()?;
+        let own = self.owner_and_mode()?;
         self.permit_knowing(&own, Access::EXECUTE)?;
         let writable = self.permit_knowing(&own, Access::WRITE);
         let is_sticky = own.permissions & STICKY != 0 && own.uid != self.credentials().uid;

@@ -28,7 +28,9 @@ impl OpenFile {
             return Err(Error::Invalid(Errno::EFBIG));
         }
         self.note_change()?;
-        supported(self.node.call(&Fallocate { fh: self.fh(), offset, length, flags }))
+        let allocated = self.node.call(&Fallocate { fh: self.fh(), offset, length, flags });
+        self.node.inode().note_change();
+        supported(allocated)
     }
 
     /// Copies up to `length` bytes from byte `offset` of this file to byte `to_offset` of another. Gives the number of

@@ -2,8 +2,10 @@
 
 use super::Node;
 use super::node::unless_lacking;
+use crate::cache::Dentry;
 use crate::wire::{Access, Name, Rename, Rename2, RenameFlags, Rmdir, Unlink};
 use crate::{Errno, Error};
+use core::time::Duration;
 
 impl Node {
     /// Removes the name of something that is no directory.
@@ -16,7 +18,7 @@ impl Node {
         let name = Name::new(name.as_ref())?;
         self.expect_directory()?;
         self.permit_removal(name)?;
-        self.with_known_names(name, None, || self.call(&Unlink { name }))
+        self.remove(name, || self.call(&Unlink { name }))
     }
 
     /// Removes an empty directory.
@@ -28,7 +30,7 @@ impl Node {
         let name = Name::new(name.as_ref())?;
         self.expect_directory()?;
         self.permit_removal(name)?;
-        self.with_known_names(name, None, || self.call(&Rmdir { name }))
+        self.remove(name, || self.call(&Rmdir { name }))
     }
 
     /// Moves `name` of this directory to `new_name` of `new_parent`, in one step; what has that name goes away, unless
@@ -74,13 +76,34 @@ impl Node {
             permitted?;
         }
         let (to, new) = (new_parent.nodeid(), Some((new_parent, new_name)));
-        if flags.is_empty() {
+        let stamp = self.cache().stamp();
+        let renamed = if flags.is_empty() {
             let rename = Rename { name, new_parent: to, new_name };
-            return self.with_known_names(name, new, || self.call(&rename));
+            self.with_known_names(name, new, || self.call(&rename))
+        } else {
+            let rename = Rename2 { name, new_parent: to, new_name, flags };
+            let renamed = self.with_known_names(name, new, || self.call(&rename));
+            unless_lacking(renamed).and_then(|renamed| renamed.ok_or(Error::Refused(Errno::EINVAL)))
+        };
+        match renamed {
+            Ok(()) => {
+                let (from, to) = ((&**self.inode(), name.bytes()), (&**new_parent.inode(), new_name.bytes()));
+                self.cache().move_name(from, to, flags, &stamp);
+            }
+            Err(_) => {
+                self.forget_name(name);
+                new_parent.forget_name(new_name);
+            }
         }
-        let rename = Rename2 { name, new_parent: to, new_name, flags };
-        let renamed = self.with_known_names(name, new, || self.call(&rename));
-        unless_lacking(renamed)?.ok_or(Error::Refused(Errno::EINVAL))
+        renamed
+    }
+
+    /// Takes `name` away by `ask`.
+    fn remove(&self, name: Name<'_>, ask: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+        let stamp = self.cache().stamp();
+        self.with_known_names(name, None, ask).inspect_err(|_| self.forget_name(name))?;
+        self.cache().change_name(self.inode(), name.bytes(), Dentry::Absent, Duration::ZERO, &stamp);
+        Ok(())
     }
 
     fn permit_rename(

@@ -1,8 +1,9 @@
 //! What all inodes of a mount share.
 
-use crate::Error;
-use crate::session::Session;
-use crate::{Errno, InitFlags};
+use crate::cache::{Cache, CacheOptions};
+use crate::session::{Credentials, Session};
+use crate::{Errno, Error, InitFlags};
+use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,9 +20,12 @@ pub enum Permissions {
     Server,
 }
 
-/// A mounted file system: the session with its server, and the rules of the mount.
+/// A mounted file system: the session with its server, what is cached of it, and the rules of the mount.
+///
+/// Inodes keep the cache and the session alive, and the cache keeps inodes: so the end of this is the end of all.
 pub(crate) struct Superblock {
-    pub(crate) session: Session,
+    pub(crate) session: Arc<Session>,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) permissions: Permissions,
     read_only: bool,
     next_lock_owner: AtomicU64,
@@ -30,9 +34,22 @@ pub(crate) struct Superblock {
 }
 
 impl Superblock {
-    pub(crate) fn new(session: Session, permissions: Permissions, read_only: bool) -> Self {
+    pub(crate) fn new(session: Session, cache: &CacheOptions, permissions: Permissions, read_only: bool) -> Self {
+        let session = Arc::new(session);
+        let cache = Arc::new(Cache::new(session.clone(), cache));
         // Owners that a kernel makes from its own small numbers are others.
-        Self { session, permissions, read_only, next_lock_owner: AtomicU64::new(1 << 63), set_ids: AtomicU64::new(0) }
+        let next_lock_owner = AtomicU64::new(1 << 63);
+        Self { session, cache, permissions, read_only, next_lock_owner, set_ids: AtomicU64::new(0) }
+    }
+
+    /// Forgets what is cached, and ends the session.
+    ///
+    /// # Errors
+    ///
+    /// Those of the session's end.
+    pub(crate) fn end(&self) -> Result<(), Error> {
+        self.cache.drop_names();
+        self.session.end()
     }
 
     /// Whether both sides can do this.
@@ -61,6 +78,21 @@ impl Superblock {
     pub(crate) fn new_lock_owner(&self) -> u64 {
         self.next_lock_owner.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+impl Drop for Superblock {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            log::warn!("the session's end was not confirmed: {error}");
+        }
+    }
+}
+
+/// A mounted file system as somebody sees it.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) superblock: Arc<Superblock>,
+    pub(crate) credentials: Arc<Credentials>,
 }
 
 impl fmt::Debug for Superblock {

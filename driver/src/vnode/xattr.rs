@@ -67,13 +67,16 @@ impl Node {
         self.permit_xattr(name.bytes(), Access::WRITE)?;
         let setxattr = Setxattr { name, size_bytes: value.len() as u32, flags };
         let (who, nodeid) = (self.credentials(), self.nodeid());
-        supported(if self.has(InitFlags::SETXATTR_EXT) {
+        let set = if self.has(InitFlags::SETXATTR_EXT) {
             let acl_kill_sgid =
-                name.bytes() == ACCESS_LIST && self.is_checked() && !who.is_member_of(self.getattr()?.gid);
+                name.bytes() == ACCESS_LIST && self.is_checked() && !who.is_member_of(self.owner_and_mode()?.gid);
             self.session().call_with_payload(who, nodeid, &SetxattrExt { setxattr, acl_kill_sgid }, value)
         } else {
             self.session().call_with_payload(who, nodeid, &setxattr, value)
-        })
+        };
+        // A list changes the mode, too.
+        self.inode().note_any_change();
+        supported(set)
     }
 
     /// Puts the names of the extended attributes into `buffer`, each ended by a NUL byte, and gives their length; with
@@ -122,7 +125,9 @@ impl Node {
         let name = XattrName::new(name.as_ref())?;
         self.superblock().expect_writable()?;
         self.permit_xattr(name.bytes(), Access::WRITE)?;
-        supported(self.call(&Removexattr { name }))
+        let removed = self.call(&Removexattr { name });
+        self.inode().note_any_change();
+        supported(removed)
     }
 
     /// Whether the user may read or write an attribute, by its namespace (`xattr(7)`).
@@ -133,7 +138,7 @@ impl Node {
         let reads = wanted == Access::READ;
         let refused = |reading, writing| Err(Error::Refused(if reads { reading } else { writing }));
         if name.starts_with(b"system.posix_acl_") {
-            return if reads { Ok(()) } else { self.expect_owner(&self.getattr()?) };
+            return if reads { Ok(()) } else { self.expect_owner(&self.owner_and_mode()?) };
         }
         if name.starts_with(b"trusted.") {
             return refused(Errno::ENODATA, Errno::EPERM);
@@ -143,7 +148,7 @@ impl Node {
         }
         if name.starts_with(b"system.") && !reads {
             // Such as the access control lists of NFSv4, which are up to the owner.
-            return self.expect_owner(&self.getattr()?);
+            return self.expect_owner(&self.owner_and_mode()?);
         }
         if !name.starts_with(b"user.") {
             return self.permit(wanted);
@@ -151,7 +156,7 @@ impl Node {
         match self.file_type() {
             FileType::Regular => self.permit(wanted),
             FileType::Directory => {
-                let own = self.getattr()?;
+                let own = self.owner_and_mode()?;
                 if !reads && own.permissions & STICKY != 0 {
                     self.expect_owner(&own)?;
                 }

@@ -52,6 +52,10 @@ impl<H: Hal> Channel for Device<H> {
         Limits { max_data_bytes, requests_in_flight }
     }
 
+    fn now(&self) -> Instant {
+        self.platform.now()
+    }
+
     fn traffic(&self) -> Traffic {
         self.counters.read()
     }

@@ -1,0 +1,91 @@
+//! What local changes of names determine.
+
+use super::{Cache, Dentry, Inode, Stamp};
+use crate::Instant;
+use crate::wire::RenameFlags;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+impl Cache {
+    /// A request that may have changed `name` in `directory` is answered: what it leads to is not known any more.
+    pub(crate) fn forget_name(&self, directory: &Inode, name: &[u8]) {
+        directory.note_changed_names();
+        self.take_name(directory, name);
+    }
+
+    /// A local change of `name` in `directory` is complete, after which it leads to `target`; which is good for `ttl`. The
+    /// request had this stamp.
+    pub(crate) fn change_name(
+        &self,
+        directory: &Inode,
+        name: &[u8],
+        target: Dentry<Arc<Inode>>,
+        ttl: Duration,
+        stamp: &Stamp,
+    ) {
+        let expires = self.expiry_of_name(&target, ttl, stamp);
+        let change = Change::new(directory, stamp);
+        self.take_name(directory, name);
+        change.put(self, name, target, expires);
+    }
+
+    /// A local rename is complete.
+    pub(crate) fn move_name(
+        &self,
+        (directory, name): (&Inode, &[u8]),
+        (new_directory, new_name): (&Inode, &[u8]),
+        flags: RenameFlags,
+        stamp: &Stamp,
+    ) {
+        let (from, to) = (Change::new(directory, stamp), Change::new(new_directory, stamp));
+        // In one directory the second number is the last.
+        let from = Change { number: if core::ptr::eq(directory, new_directory) { to.number } else { from.number }, ..from };
+        let moved = self.take_name(directory, name);
+        let replaced = self.take_name(new_directory, new_name);
+        if let Some((target, expires)) = moved {
+            to.put(self, new_name, target, expires);
+        }
+        if flags.contains(RenameFlags::EXCHANGE) {
+            if let Some((target, expires)) = replaced {
+                from.put(self, name, target, expires);
+            }
+        } else if !flags.contains(RenameFlags::WHITEOUT) {
+            let expires = self.expiry_of_name(&Dentry::Absent, Duration::ZERO, stamp);
+            from.put(self, name, Dentry::Absent, expires);
+        }
+    }
+
+    /// Takes a name out; what it led to has changed, too: its links, and the time of that.
+    fn take_name(&self, directory: &Inode, name: &[u8]) -> Option<(Dentry<Arc<Inode>>, Instant)> {
+        let taken = self.dentries.remove(directory.serial, name);
+        if let Some((Dentry::Inode(inode), _)) = &taken {
+            inode.note_change();
+        }
+        taken
+    }
+}
+
+/// A local change of names in a directory that is complete.
+struct Change<'d> {
+    directory: &'d Inode,
+    number: u64,
+    /// No other change of names there was complete since its request was sent. Of changes that were under way together it
+    /// is not known which was the last: that is taken to be unknown which is determined by each of them.
+    was_alone: bool,
+    sent: Instant,
+}
+
+impl<'d> Change<'d> {
+    fn new(directory: &'d Inode, stamp: &Stamp) -> Self {
+        let was_alone = directory.names_unchanged_since(stamp);
+        Self { directory, number: directory.note_changed_names(), was_alone, sent: stamp.sent }
+    }
+
+    /// Remembers what a name leads to now.
+    fn put(&self, cache: &Cache, name: &[u8], target: Dentry<Arc<Inode>>, expires: Instant) {
+        if self.was_alone && expires > self.sent {
+            let is_last = || self.directory.is_last_changed_name(self.number);
+            cache.dentries.insert(self.directory.serial, name, target, expires, is_last);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What names lead to, as far as the server has said: the dentry cache.
+
+use super::Serial;
+use crate::Instant;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use core::mem;
+use core::sync::atomic::{AtomicBool, Ordering};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use spin::RwLock;
+
+/// The most shards. Their number is a power of two.
+const MAX_SHARDS: usize = 64;
+/// A shard is worth its while from so many entries on.
+const MIN_SHARD_ENTRIES: usize = 16;
+
+/// What a name in a directory leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dentry<T> {
+    /// To this inode.
+    Inode(T),
+    /// To nothing: a negative dentry.
+    Absent,
+}
+
+/// Names in directories, and what they lead to: at most as many as the budget allows. Of those that were not used since
+/// the hand of a clock last passed them, the first makes room for a new one (second chance).
+///
+/// A directory is named by its [`Serial`], which no other one ever has: what is remembered of the names in a directory
+/// that was itself forgotten is never found again.
+///
+/// # Locking
+///
+/// Shards, each with a spin reader-writer lock: readers never wait for readers. What is replaced is dropped when the lock
+/// is not held any more, since dropping an inode may send a request.
+pub(crate) struct Dentries<T> {
+    shards: Vec<Shard<T>>,
+    hasher: DefaultHashBuilder,
+}
+
+/// On a cache line of its own, so that readers of different shards do not slow each other down.
+#[repr(align(128))]
+struct Shard<T>(RwLock<Table<T>>);
+
+struct Table<T> {
+    /// Places in `slots`, found by the hash of directory and name.
+    index: HashTable<u32>,
+    slots: Vec<Slot<T>>,
+    limit: usize,
+    /// Where the next search for a victim begins.
+    hand: usize,
+}
+
+struct Slot<T> {
+    hash: u64,
+    directory: Serial,
+    name: Box<[u8]>,
+    target: Dentry<T>,
+    expires: Instant,
+    /// Somebody used it since the hand passed.
+    used: AtomicBool,
+}
+
+impl<T: Clone> Dentries<T> {
+    pub(crate) fn new(max_entries: usize) -> Self {
+        let shards = (max_entries / MIN_SHARD_ENTRIES).clamp(1, MAX_SHARDS);
+        let shards = 1 << shards.ilog2();
+        let limit = (max_entries / shards).min(u32::MAX as usize);
+        let shard = |_| Shard(RwLock::new(Table { index: HashTable::new(), slots: Vec::new(), limit, hand: 0 }));
+        Self { shards: (0..shards).map(shard).collect(), hasher: DefaultHashBuilder::default() }
+    }
+
+    fn shard(&self, directory: Serial, name: &[u8]) -> (u64, &RwLock<Table<T>>) {
+        let hash = self.hasher.hash_one((directory.0, name));
+        // The table goes by the lowest bits and the highest seven.
+        let shard = (hash >> 32) as usize & (self.shards.len() - 1);
+        (hash, &self.shards[shard].0)
+    }
+
+    /// What `name` leads to, if that is known at the time `now`.
+    pub(crate) fn get(&self, directory: Serial, name: &[u8], now: Instant) -> Option<Dentry<T>> {
+        let (hash, shard) = self.shard(directory, name);
+        let table = shard.read();
+        let slot = &table.slots[table.find(hash, directory, name)?];
+        if now >= slot.expires {
+            return None;
+        }
+        // A line that is only read stays in the caches of all processors.
+        if !slot.used.load(Ordering::Relaxed) {
+            slot.used.store(true, Ordering::Relaxed);
+        }
+        Some(slot.target.clone())
+    }
+
+    /// Remembers until `expires` what `name` leads to, if that `is_still_true`: which is asked when nobody else can
+    /// change anything about the name here. Without memory it is not remembered.
+    pub(crate) fn insert(
+        &self,
+        directory: Serial,
+        name: &[u8],
+        target: Dentry<T>,
+        expires: Instant,
+        is_still_true: impl FnOnce() -> bool,
+    ) {
+        let (hash, shard) = self.shard(directory, name);
+        let mut table = shard.write();
+        if !is_still_true() {
+            return;
+        }
+        let replaced = match table.find(hash, directory, name) {
+            Some(at) => {
+                let slot = &mut table.slots[at];
+                slot.expires = expires;
+                Some(mem::replace(&mut slot.target, target))
+            }
+            None => {
+                let Some(name) = copy(name) else { return };
+                let slot = Slot { hash, directory, name, target, expires, used: AtomicBool::new(false) };
+                table.add(slot).map(|slot| slot.target)
+            }
+        };
+        drop(table);
+        drop(replaced);
+    }
+
+    /// Forgets what `name` led to; gives it, and when it would have expired.
+    pub(crate) fn remove(&self, directory: Serial, name: &[u8]) -> Option<(Dentry<T>, Instant)> {
+        let (hash, shard) = self.shard(directory, name);
+        let mut table = shard.write();
+        let at = table.find(hash, directory, name)?;
+        let slot = table.take(at);
+        Some((slot.target, slot.expires))
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            let mut table = shard.0.write();
+            table.index.clear();
+            let slots = mem::take(&mut table.slots);
+            drop(table);
+            drop(slots);
+        }
+    }
+
+    /// How many names are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.read().slots.len()).sum()
+    }
+}
+
+impl<T> Table<T> {
+    fn find(&self, hash: u64, directory: Serial, name: &[u8]) -> Option<usize> {
+        let is_it = |&at: &u32| {
+            let slot = &self.slots[at as usize];
+            slot.directory == directory && *slot.name == *name
+        };
+        self.index.find(hash, is_it).map(|&at| at as usize)
+    }
+
+    /// Puts in a slot for a name that has none; gives the one that made room for it, or itself if there is none.
+    fn add(&mut self, slot: Slot<T>) -> Option<Slot<T>> {
+        if self.limit == 0 {
+            return Some(slot);
+        }
+        let victim = if self.slots.len() >= self.limit { Some(self.take(self.victim())) } else { None };
+        let at = self.slots.len() as u32;
+        let slots = &mut self.slots;
+        let has_room = slots.try_reserve(1).is_ok()
+            && self.index.try_reserve(1, |&at| slots[at as usize].hash).is_ok();
+        if !has_room {
+            return Some(slot);
+        }
+        let hash = slot.hash;
+        slots.push(slot);
+        self.index.insert_unique(hash, at, |&at| slots[at as usize].hash);
+        victim
+    }
+
+    /// The next slot that was not used since the hand passed. All are passed twice at most.
+    fn victim(&mut self) -> usize {
+        for _ in 0..2 * self.slots.len() {
+            self.hand = (self.hand + 1) % self.slots.len();
+            if !mem::take(self.slots[self.hand].used.get_mut()) {
+                break;
+            }
+        }
+        self.hand
+    }
+
+    /// Takes a slot out; the last one moves to its place.
+    fn take(&mut self, at: usize) -> Slot<T> {
+        let last = self.slots.len() - 1;
+        let mut unlink = |at: usize, hash| {
+            if let Ok(entry) = self.index.find_entry(hash, |&other| other as usize == at) {
+                entry.remove();
+            }
+        };
+        unlink(at, self.slots[at].hash);
+        if at != last
+            && let Some(moved) = self.index.find_mut(self.slots[last].hash, |&other| other as usize == last)
+        {
+            *moved = at as u32;
+        }
+        self.slots.swap_remove(at)
+    }
+}
+
+/// A copy of a name, if there is memory.
+fn copy(name: &[u8]) -> Option<Box<[u8]>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(name.len()).ok()?;
+    copy.extend_from_slice(name);
+    Some(copy.into_boxed_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    const NEVER: Instant = Instant(Duration::MAX);
+    const NOW: Instant = Instant(Duration::ZERO);
+    const HERE: Serial = Serial(1);
+
+    fn put(dentries: &Dentries<u32>, name: &[u8], target: u32) {
+        dentries.insert(HERE, name, Dentry::Inode(target), NEVER, || true);
+    }
+
+    #[test]
+    fn a_name_leads_to_what_it_was_last_said_to_until_that_expires() {
+        let dentries = Dentries::new(100);
+        assert_eq!(dentries.get(HERE, b"a", NOW), None);
+        put(&dentries, b"a", 7);
+        assert_eq!(dentries.get(HERE, b"a", NOW), Some(Dentry::Inode(7)));
+        assert_eq!(dentries.get(Serial(2), b"a", NOW), None, "in another directory");
+        let soon = Instant(Duration::from_secs(1));
+        dentries.insert(HERE, b"a", Dentry::Absent, soon, || true);
+        assert_eq!(dentries.get(HERE, b"a", NOW), Some(Dentry::Absent));
+        assert_eq!(dentries.get(HERE, b"a", soon), None);
+        assert_eq!(dentries.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_true_any_more_is_not_remembered() {
+        let dentries = Dentries::new(100);
+        dentries.insert(HERE, b"a", Dentry::Inode(7), NEVER, || false);
+        assert_eq!(dentries.len(), 0);
+        put(&dentries, b"a", 8);
+        dentries.insert(HERE, b"a", Dentry::Inode(7), NEVER, || false);
+        assert_eq!(dentries.get(HERE, b"a", NOW), Some(Dentry::Inode(8)));
+    }
+
+    #[test]
+    fn names_are_removed_one_by_one_and_all_together() {
+        let dentries = Dentries::new(10);
+        for at in 0..10 {
+            put(&dentries, &[at], at.into());
+        }
+        for at in [3, 9, 0] {
+            assert_eq!(dentries.remove(HERE, &[at]), Some((Dentry::Inode(at.into()), NEVER)));
+            assert_eq!(dentries.remove(HERE, &[at]), None);
+        }
+        for at in [1, 2, 4, 5, 6, 7, 8] {
+            assert_eq!(dentries.get(HERE, &[at], NOW), Some(Dentry::Inode(at.into())), "the others stay");
+        }
+        dentries.clear();
+        assert_eq!(dentries.len(), 0);
+        assert_eq!(dentries.get(HERE, &[1], NOW), None);
+    }
+
+    #[test]
+    fn what_was_used_gets_a_second_chance() {
+        let dentries = Dentries::new(8);
+        for at in 0..8 {
+            put(&dentries, &[at], at.into());
+        }
+        for round in 8..100 {
+            assert!(dentries.get(HERE, &[3], NOW).is_some(), "{round}");
+            put(&dentries, &[round], round.into());
+            assert_eq!(dentries.len(), 8);
+            assert!(dentries.get(HERE, &[round], NOW).is_some(), "a new name stays for a while");
+        }
+        assert_eq!(dentries.get(HERE, &[0], NOW), None);
+    }
+
+    #[test]
+    fn a_budget_holds_whatever_its_size() {
+        for budget in [0, 1, 15, 16, 100, 1000, 5000] {
+            let dentries = Dentries::new(budget);
+            for at in 0..10_000_u32 {
+                put(&dentries, &at.to_ne_bytes(), at);
+                assert!(dentries.len() <= budget, "{budget}");
+            }
+            assert!(dentries.len() >= budget / 2, "{budget}: {}", dentries.len());
+        }
+    }
+}

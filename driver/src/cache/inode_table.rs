@@ -1,0 +1,76 @@
+//! The inodes that the driver knows, by the server's numbers.
+
+use super::Inode;
+use crate::wire::NodeId;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use spin::Mutex;
+
+const SHARDS: usize = 16;
+
+/// Finds the one [`Inode`] of a nodeid, so that all its names, open files and users share what is known of it. The table
+/// keeps no inode alive: dentries and nodes do.
+///
+/// # Locking
+///
+/// One spin lock for each shard; nothing is dropped under it.
+pub(super) struct InodeTable {
+    shards: Vec<Mutex<HashTable<(NodeId, Weak<Inode>)>>>,
+    hasher: DefaultHashBuilder,
+}
+
+impl InodeTable {
+    pub(super) fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect();
+        Self { shards, hasher: DefaultHashBuilder::default() }
+    }
+
+    fn shard(&self, nodeid: NodeId) -> (u64, &Mutex<HashTable<(NodeId, Weak<Inode>)>>) {
+        let hash = self.hasher.hash_one(nodeid.0);
+        (hash, &self.shards[(hash >> 32) as usize % SHARDS])
+    }
+
+    /// The inode with this number, if one is known that `is_it`, and else the one that `make` makes. Both are called under
+    /// the table's lock. Without memory for the table the new inode is known to its owner alone.
+    pub(super) fn find_or_make(
+        &self,
+        nodeid: NodeId,
+        is_it: impl FnOnce(&Inode) -> bool,
+        make: impl FnOnce() -> Arc<Inode>,
+    ) -> Arc<Inode> {
+        let (hash, shard) = self.shard(nodeid);
+        let mut table = shard.lock();
+        let known = table.find(hash, |(other, _)| *other == nodeid).and_then(|(_, known)| known.upgrade());
+        if let Some(known) = &known
+            && is_it(known)
+        {
+            return known.clone();
+        }
+        let new = make();
+        let rehash = |(nodeid, _): &(NodeId, Weak<Inode>)| self.hasher.hash_one(nodeid.0);
+        if table.try_reserve(1, rehash).is_ok() {
+            match table.entry(hash, |(other, _)| *other == nodeid, rehash) {
+                Entry::Occupied(mut entry) => entry.get_mut().1 = Arc::downgrade(&new),
+                Entry::Vacant(entry) => {
+                    entry.insert((nodeid, Arc::downgrade(&new)));
+                }
+            }
+        }
+        drop(table);
+        drop(known);
+        new
+    }
+
+    /// Takes an inode out that is being dropped, if its number does not stand for another one by now.
+    pub(super) fn remove(&self, inode: &Inode) {
+        let (hash, shard) = self.shard(inode.nodeid);
+        let mut table = shard.lock();
+        let is_it = |(_, known): &(NodeId, Weak<Inode>)| core::ptr::eq(known.as_ptr(), inode);
+        let removed = table.find_entry(hash, is_it).ok().map(|entry| entry.remove().0);
+        drop(table);
+        drop(removed);
+    }
+}

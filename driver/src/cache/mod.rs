@@ -1,0 +1,181 @@
+//! What is known of the server's tree without asking again: inodes with their attributes, and names.
+//!
+//! The caches decide by time, which is an argument, and by the order of requests and local changes, which a [`Stamp`]
+//! tells. They send nothing but FORGETs.
+
+mod changes;
+mod dentries;
+mod inode;
+mod inode_table;
+mod options;
+
+pub(crate) use dentries::{Dentries, Dentry};
+pub(crate) use inode::Inode;
+pub use options::{CacheMode, CacheOptions};
+
+use self::inode_table::InodeTable;
+use crate::session::Session;
+use crate::wire::{Entry, NodeId};
+use crate::{Attr, Error, Instant};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+/// A number of an inode that no other inode of the mount has had or will have, whatever the server does with its nodeids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Serial(pub(crate) u64);
+
+/// When a request was sent whose reply may be cached: taken before it is sent.
+///
+/// A local change is counted when its reply arrives. What was asked for before that, and answered after it, may be older
+/// than the change, and is not remembered of what was changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    /// How many local changes were complete.
+    changes: u64,
+    sent: Instant,
+}
+
+/// The caches of a mount.
+///
+/// # Locking
+///
+/// Spin locks, held for memory accesses only. Nothing is sent, and no inode is dropped, under one of them. The lock of a
+/// dentry shard comes before that of an inode's attributes.
+pub(crate) struct Cache {
+    session: Arc<Session>,
+    options: CacheOptions,
+    dentries: Dentries<Arc<Inode>>,
+    inodes: InodeTable,
+    next_serial: AtomicU64,
+    changes: AtomicU64,
+}
+
+impl Cache {
+    pub(crate) fn new(session: Arc<Session>, options: &CacheOptions) -> Self {
+        let max_entries = if options.mode == CacheMode::None { 0 } else { options.max_entries };
+        Self {
+            session,
+            options: options.clone(),
+            dentries: Dentries::new(max_entries),
+            inodes: InodeTable::new(),
+            next_serial: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) fn options(&self) -> &CacheOptions {
+        &self.options
+    }
+
+    /// The time by which cached things expire. Where nothing is cached or nothing expires, the clock is not looked at.
+    pub(crate) fn now(&self) -> Instant {
+        match self.options.mode {
+            CacheMode::Auto => self.session.now(),
+            CacheMode::None | CacheMode::Always => Instant(Duration::ZERO),
+        }
+    }
+
+    /// To be taken before a request is sent whose reply may be cached.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp { changes: self.changes.load(Ordering::SeqCst), sent: self.now() }
+    }
+
+    /// Counts a local change whose reply arrived, and gives its number.
+    fn count_change(&self) -> u64 {
+        self.changes.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Until when the reply to a request is good, of which the server says it is for `ttl`.
+    fn expiry(&self, stamp: &Stamp, ttl: Duration, fixed: Option<Duration>) -> Instant {
+        match (self.options.mode, fixed) {
+            (CacheMode::None, _) => Instant(Duration::ZERO),
+            (CacheMode::Always, None) => Instant(Duration::MAX),
+            (_, fixed) => stamp.sent + fixed.unwrap_or(ttl),
+        }
+    }
+
+    /// The root of the mounted directory.
+    pub(crate) fn root(self: &Arc<Self>) -> Arc<Inode> {
+        Arc::new(Inode::root(self))
+    }
+
+    /// The inode of `entry`, found in the directory `parent` by a request with this stamp, of which the server counted one
+    /// lookup for the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the attributes are impossible. The lookup is taken back.
+    pub(crate) fn inode(
+        self: &Arc<Self>,
+        parent: &Arc<Inode>,
+        entry: &Entry,
+        stamp: &Stamp,
+    ) -> Result<(Arc<Inode>, Attr), Error> {
+        let nodeid = entry.nodeid;
+        let attr = entry.attr.inspect_err(|_| self.session.forget(nodeid, 1))?;
+        let expires = self.expiry(stamp, entry.attr_ttl, self.options.attr_timeout);
+        let is_it = |known: &Inode| known.is_still(entry.generation, attr.file_type);
+        let mut is_new = false;
+        let make = || {
+            is_new = true;
+            Arc::new(Inode::new(self, parent, entry, attr, expires))
+        };
+        let inode = self.inodes.find_or_make(nodeid, is_it, make);
+        if !is_new {
+            inode.count_lookup();
+            inode.learn(&attr, expires, stamp);
+        }
+        Ok((inode, attr))
+    }
+
+    /// What `name` of `directory` leads to, if that is known.
+    pub(crate) fn find(&self, directory: &Inode, name: &[u8], now: Instant) -> Option<Dentry<Arc<Inode>>> {
+        self.dentries.get(directory.serial, name, now)
+    }
+
+    /// Remembers what a reply, whose request had this stamp, says of `name` in `directory`; it is good for `ttl`.
+    pub(crate) fn learn_name(
+        &self,
+        directory: &Inode,
+        name: &[u8],
+        target: Dentry<Arc<Inode>>,
+        ttl: Duration,
+        stamp: &Stamp,
+    ) {
+        let expires = self.expiry_of_name(&target, ttl, stamp);
+        if expires > stamp.sent {
+            self.dentries.insert(directory.serial, name, target, expires, || directory.names_unchanged_since(stamp));
+        }
+    }
+
+    fn expiry_of_name(&self, target: &Dentry<Arc<Inode>>, ttl: Duration, stamp: &Stamp) -> Instant {
+        let fixed = match target {
+            Dentry::Inode(_) => self.options.entry_timeout,
+            Dentry::Absent => self.options.negative_timeout,
+        };
+        self.expiry(stamp, ttl, fixed)
+    }
+
+    /// Drops all names, and with them the inodes that nobody uses.
+    pub(crate) fn drop_names(&self) {
+        self.dentries.clear();
+    }
+
+    /// How many names are remembered.
+    pub(crate) fn names(&self) -> usize {
+        self.dentries.len()
+    }
+
+    /// Takes lookups of an inode back that is being dropped.
+    fn forget(&self, inode: &Inode, nlookup: u64) {
+        if inode.nodeid != NodeId::ROOT {
+            self.inodes.remove(inode);
+        }
+        self.session.forget(inode.nodeid, nlookup);
+    }
+}

@@ -1,0 +1,65 @@
+//! Finding what a name leads to: in the cache, or by asking the server.
+
+use super::{Node, View};
+use crate::cache::{Dentry, Inode};
+use crate::wire::{Attr, Lookup, LookedUp, Name};
+use crate::{Errno, Error, Instant};
+use alloc::sync::Arc;
+use core::time::Duration;
+
+/// What a name leads to.
+pub(crate) struct Found {
+    pub(crate) inode: Arc<Inode>,
+    /// The attributes, if the server was asked.
+    pub(crate) told: Option<Attr>,
+}
+
+impl View {
+    /// Finds `name` in `directory`, whoever asks. Nothing is allocated, and nobody waited for, if it is known at the time
+    /// `now`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if there is no such name; the server's.
+    pub(crate) fn find(&self, directory: &Arc<Inode>, name: Name<'_>, now: Instant) -> Result<Found, Error> {
+        match self.superblock.cache.find(directory, name.bytes(), now) {
+            Some(Dentry::Inode(inode)) => Ok(Found { inode, told: None }),
+            Some(Dentry::Absent) => Err(Error::Refused(Errno::ENOENT)),
+            None => self.ask(directory, name),
+        }
+    }
+
+    /// Asks the server for `name` in `directory`.
+    fn ask(&self, directory: &Arc<Inode>, name: Name<'_>) -> Result<Found, Error> {
+        let cache = &self.superblock.cache;
+        let stamp = cache.stamp();
+        let learn = |target, ttl| cache.learn_name(directory, name.bytes(), target, ttl, &stamp);
+        match self.superblock.session.call(&self.credentials, directory.nodeid, &Lookup { name }) {
+            Ok(LookedUp::Found(entry)) => {
+                let (inode, attr) = cache.inode(directory, &entry, &stamp)?;
+                learn(Dentry::Inode(inode.clone()), entry.entry_ttl);
+                Ok(Found { inode, told: Some(attr) })
+            }
+            Ok(LookedUp::Absent { ttl }) => {
+                learn(Dentry::Absent, ttl);
+                Err(Error::Refused(Errno::ENOENT))
+            }
+            Err(error) => {
+                if error == Error::Refused(Errno::ENOENT) {
+                    learn(Dentry::Absent, Duration::ZERO);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Finds `name`, whoever asks, and tells the attributes of what it leads to.
+    pub(super) fn lookup_unchecked(&self, name: Name<'_>) -> Result<(Self, Attr), Error> {
+        let found = self.view().find(self.inode(), name, self.cache().now())?;
+        let node = Self::new(found.inode, self.view().clone());
+        let attr = found.told.map_or_else(|| node.getattr(), Ok)?;
+        Ok((node, attr))
+    }
+}
