@@ -19,7 +19,12 @@ impl Node {
     ///
     /// The server's.
     pub fn getattr(&self) -> Result<Attr, Error> {
-        self.call(&Getattr { fh: None })
+        self.getattr_of(None)
+    }
+
+    /// As [`Self::getattr`], of an inode that may be open.
+    pub(super) fn getattr_of(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
+        Ok(self.call(&Getattr { fh })?.attr)
     }
 
     /// The attributes of the inode, and when it was made, if the server knows (FUSE_STATX, minor 39; virtiofsd lacks
@@ -30,7 +35,7 @@ impl Node {
     /// The server's.
     pub fn statx(&self) -> Result<(Attr, Option<Timestamp>), Error> {
         match unless_lacking(self.call(&Statx { fh: None }))? {
-            Some(reply) => Ok(reply),
+            Some((valid, born)) => Ok((valid.attr, born)),
             None => Ok((self.getattr()?, None)),
         }
     }
@@ -48,7 +53,7 @@ impl Node {
     /// As [`Self::setattr`], of an inode that may be open for writing.
     pub(super) fn setattr_of(&self, fh: Option<FileHandle>, changes: &SetAttr, is_open: bool) -> Result<Attr, Error> {
         if *changes == SetAttr::default() {
-            return self.call(&Getattr { fh });
+            return self.getattr_of(fh);
         }
         if let Some(size) = changes.size_bytes {
             match self.file_type() {
@@ -60,7 +65,7 @@ impl Node {
         self.superblock().expect_writable()?;
         let mut changes = *changes;
         if self.is_checked() {
-            let own = self.call(&Getattr { fh })?;
+            let own = self.getattr_of(fh)?;
             self.permit_changes(is_open, &own, &mut changes)?;
             // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
             if changes.size_bytes.is_some() && !self.kills_set_ids() {
@@ -73,7 +78,8 @@ impl Node {
         let changes_owner = changes.uid.is_some() || changes.gid.is_some();
         let kill_suidgid = changes.size_bytes.is_some() && self.asks_to_kill_set_ids()
             || changes_owner && self.file_type() != FileType::Directory && self.has(InitFlags::HANDLE_KILLPRIV_V2);
-        let attr = self.call(&Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid })?;
+        let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
+        let attr = self.call(&setattr)?.attr;
         if changes.permissions.is_some() && attr.permissions & (SET_UID | SET_GID) != 0 {
             self.superblock().note_set_ids();
         }
@@ -127,7 +133,7 @@ impl Node {
         if self.credentials().is_privileged() {
             return Ok(());
         }
-        let own = self.call(&Getattr { fh })?;
+        let own = self.getattr_of(fh)?;
         let kept = self.without_set_ids(&own);
         if kept != own.permissions {
             let changes = SetAttr { permissions: Some(kept), ..SetAttr::default() };

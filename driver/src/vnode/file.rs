@@ -4,8 +4,8 @@ use super::Node;
 use super::node::unless_lacking;
 use crate::session::WriteTo;
 use crate::wire::{
-    Access, Attr, Created, FileHandle, FileType, Flush, FopenFlags, Fsync, Getattr, InitFlags, LockOwner, Open,
-    OpenFlags, Opened, Release, SetAttr, WriteFlags,
+    Access, Attr, Created, FileHandle, FileType, Flush, FopenFlags, Fsync, InitFlags, LockOwner, Open, OpenFlags,
+    Opened, Release, SetAttr, WriteFlags,
 };
 use crate::{Errno, Error};
 use core::fmt;
@@ -194,7 +194,7 @@ impl OpenFile {
     ///
     /// The server's.
     pub fn getattr(&self) -> Result<Attr, Error> {
-        self.node.call(&Getattr { fh: self.fh })
+        self.node.getattr_of(self.fh)
     }
 
     /// Changes attributes of the inode, and gives the new ones. The size may be changed by who has the file open for

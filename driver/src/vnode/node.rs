@@ -4,7 +4,8 @@ use super::superblock::Superblock;
 use super::{Dir, OpenFile};
 use crate::session::{Credentials, Session};
 use crate::wire::{
-    Access, Entry, FileType, InitFlags, Lookup, Name, NodeId, OpenFlags, Operation, Readlink, StatFs, Statfs, Syncfs,
+    Access, Entry, FileType, InitFlags, LookedUp, Lookup, Name, NodeId, OpenFlags, Operation, Readlink, StatFs, Statfs,
+    Syncfs,
 };
 use crate::{Attr, Errno, Error};
 use alloc::sync::Arc;
@@ -143,8 +144,10 @@ impl Node {
 
     /// Finds `name`, whoever asks.
     pub(super) fn lookup_unchecked(&self, name: Name<'_>) -> Result<(Self, Attr), Error> {
-        let entry = self.call(&Lookup { name })?.ok_or(Error::Refused(Errno::ENOENT))?;
-        self.child(&entry)
+        match self.call(&Lookup { name })? {
+            LookedUp::Found(entry) => self.child(&entry),
+            LookedUp::Absent { .. } => Err(Error::Refused(Errno::ENOENT)),
+        }
     }
 
     /// The target of this symbolic link.
