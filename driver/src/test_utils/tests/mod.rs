@@ -2,6 +2,7 @@
 
 mod accounting;
 mod attributes;
+mod caching;
 mod channel;
 mod data;
 mod driver;
@@ -15,9 +16,9 @@ use super::{FakeServer, Fault, Outcome, opcode};
 use crate::session::{Channel, Credentials, Request, Session};
 use crate::test_utils::{Completion, FakeChannel, XorShift};
 use crate::wire::{
-    BatchForget, DirentReader, FileHandle, Forget, ForgetOne, FromBody, Getattr, InHeader, Init, InitFlags, LookedUp,
-    Lookup, Name, NodeId, Open, OpenFlags, Opendir, Operation, Read, Readdir, Readdirplus, Readlink, Release,
-    Releasedir, Statfs, Statx, Unique,
+    BatchForget, DirentReader, FileHandle, FopenFlags, Forget, ForgetOne, FromBody, Getattr, InHeader, Init, InitFlags,
+    InitReply, LookedUp, Lookup, Name, NodeId, Open, OpenFlags, Opendir, Operation, Read, Readdir, Readdirplus,
+    Readlink, Release, Releasedir, Statfs, Statx, Unique,
 };
 use crate::{Errno, Error, FileType, Timestamp};
 use alloc::boxed::Box;
