@@ -11,7 +11,7 @@ use crate::vnode::{
     XattrFlags,
 };
 use crate::wire::{FileHandle, Getattr, InHeader, NodeId, Operation, OutHeader, Read, Unique};
-use crate::{FileType, InitFlags, MountOptions, Permissions, VirtioFs};
+use crate::{FileType, InitFlags, CacheMode, MountOptions, Permissions, VirtioFs};
 use std::boxed::Box;
 use std::vec::Vec;
 use zerocopy::{FromBytes, IntoBytes};
@@ -52,7 +52,10 @@ pub fn replies(data: &[u8]) {
     server.set_xattr("d/f", "user.a", "value");
     server.tamper(move |_, reply| tamper(reply, &mut tampering));
     let mut options = MountOptions::default();
-    if script.byte() & 1 != 0 {
+    let kind = script.byte();
+    options.cache.mode = [CacheMode::None, CacheMode::Auto, CacheMode::Always][usize::from(kind >> 1) % 3];
+    options.cache.max_entries = usize::from(kind >> 3);
+    if kind & 1 != 0 {
         options.permissions = Permissions::Driver;
         options.credentials.uid = 1000;
     }

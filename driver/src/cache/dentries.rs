@@ -164,7 +164,11 @@ impl<T> Table<T> {
         if self.limit == 0 {
             return Some(slot);
         }
-        let victim = if self.slots.len() >= self.limit { Some(self.take(self.victim())) } else { None };
+        let mut victim = None;
+        if self.slots.len() >= self.limit {
+            let at = self.victim();
+            victim = Some(self.take(at));
+        }
         let at = self.slots.len() as u32;
         let slots = &mut self.slots;
         let has_room = slots.try_reserve(1).is_ok()

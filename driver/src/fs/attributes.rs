@@ -14,8 +14,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`].
     pub fn metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        let found = self.follow(path.as_ref())?;
-        Ok(Metadata::new(found.attr()?, found.node.device()))
+        self.follow(path.as_ref())?.metadata()
     }
 
     /// As [`Self::metadata`], but of a symbolic link that `path` ends in, not of its target.
@@ -24,8 +23,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`].
     pub fn symlink_metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        let found = resolve(self.root(), path.as_ref(), LastLink::Stop)?;
-        Ok(Metadata::new(found.attr()?, found.node.device()))
+        resolve(self.root(), path.as_ref(), LastLink::Stop)?.metadata()
     }
 
     /// Whether `path` leads to anything.
@@ -158,6 +156,6 @@ impl VirtioFs {
     }
 
     fn change(&self, path: &[u8], last: LastLink, changes: SetAttr) -> Result<(), Error> {
-        resolve(self.root(), path, last)?.node.setattr(&changes).map(drop)
+        resolve(self.root(), path, last)?.node().setattr(&changes).map(drop)
     }
 }

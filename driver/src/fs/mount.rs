@@ -2,6 +2,7 @@
 
 use super::path::{Found, LastLink, again_if_stale, resolve};
 use super::{File, ReadDir};
+use crate::cache::CacheOptions;
 use crate::session::{Credentials, Negotiated, Session, Statistics};
 use crate::virtio::{Device, DeviceOptions, Transport};
 use crate::vnode::{Node, OpenFlags, Permissions, Superblock};
@@ -20,6 +21,8 @@ pub struct MountOptions {
     pub permissions: Permissions,
     /// Nothing may be changed: `EROFS`.
     pub read_only: bool,
+    /// What is cached, and how much of it.
+    pub cache: CacheOptions,
     /// How the device is operated.
     pub device: DeviceOptions,
 }
@@ -59,7 +62,8 @@ impl VirtioFs {
         channel: Box<dyn crate::session::Channel>,
         options: &MountOptions,
     ) -> Result<Self, Error> {
-        let superblock = Superblock::new(Session::open(channel)?, options.permissions, options.read_only);
+        let session = Session::open(channel)?;
+        let superblock = Superblock::new(session, &options.cache, options.permissions, options.read_only);
         Ok(Self { root: Node::root(Arc::new(superblock), options.credentials.clone()) })
     }
 
@@ -73,7 +77,7 @@ impl VirtioFs {
         let superblock = self.root.superblock().clone();
         drop(self);
         // Of several last users, one gets the superblock.
-        Arc::into_inner(superblock).ok_or(Error::Invalid(Errno::EBUSY))?.session.end()
+        Arc::into_inner(superblock).ok_or(Error::Invalid(Errno::EBUSY))?.end()
     }
 
     /// What was negotiated with the server.
@@ -107,7 +111,7 @@ impl VirtioFs {
     ///
     /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`, `EINVAL` as POSIX has them; those of the server and the device.
     pub fn node(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
-        Ok(self.follow(path.as_ref())?.node)
+        Ok(self.follow(path.as_ref())?.node())
     }
 
     /// Opens a file for reading.
@@ -116,7 +120,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `EISDIR` or `EOPNOTSUPP` if it is no regular file.
     pub fn open(&self, path: impl AsRef<[u8]>) -> Result<File, Error> {
-        again_if_stale(|| Ok(File::new(self.follow(path.as_ref())?.node.open(OpenFlags::READ_ONLY)?)))
+        again_if_stale(&self.root, || Ok(File::new(self.follow(path.as_ref())?.node().open(OpenFlags::READ_ONLY)?)))
     }
 
     /// Reads a whole file.
@@ -125,10 +129,10 @@ impl VirtioFs {
     ///
     /// As for [`Self::open`]; [`Error::NoMemory`] if it does not fit.
     pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        let (file, size_bytes) = again_if_stale(|| {
+        let (file, size_bytes) = again_if_stale(&self.root, || {
             let found = self.follow(path.as_ref())?;
             let size_bytes = found.attr()?.size_bytes;
-            Ok((File::new(found.node.open(OpenFlags::READ_ONLY)?), size_bytes))
+            Ok((File::new(found.node().open(OpenFlags::READ_ONLY)?), size_bytes))
         })?;
         file.read_all(size_bytes)
     }
@@ -157,10 +161,10 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `EINVAL` if it is no symbolic link.
     pub fn read_link(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        resolve(&self.root, path.as_ref(), LastLink::Stop)?.node.readlink()
+        resolve(&self.root, path.as_ref(), LastLink::Stop)?.node().readlink()
     }
 
-    pub(super) fn follow(&self, path: &[u8]) -> Result<Found, Error> {
+    pub(super) fn follow(&self, path: &[u8]) -> Result<Found<'_>, Error> {
         resolve(&self.root, path, LastLink::Follow)
     }
 }

@@ -185,8 +185,8 @@ impl VirtioFs {
     ///
     /// `EEXIST`, `EPERM` for a directory, `EXDEV`, and others as POSIX has them.
     pub fn hard_link(&self, original: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Result<(), Error> {
-        again_if_stale(|| {
-            let original = resolve(self.root(), original.as_ref(), LastLink::Stop)?.node;
+        again_if_stale(self.root(), || {
+            let original = resolve(self.root(), original.as_ref(), LastLink::Stop)?.node();
             let place = Place::of(self.root(), link.as_ref())?;
             original.link(&place.parent, place.new_file_name()?).map(drop)
         })

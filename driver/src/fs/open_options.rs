@@ -100,9 +100,9 @@ impl OpenOptions {
             true => LastLink::Stop,
             false => LastLink::Follow,
         };
-        let file = again_if_stale(|| match self.create || self.create_new {
+        let file = again_if_stale(fs.root(), || match self.create || self.create_new {
             true => self.make(fs.root(), path, flags),
-            false => resolve(fs.root(), path, last)?.node.open(flags),
+            false => resolve(fs.root(), path, last)?.node().open(flags),
         });
         file.map(File::new)
     }

@@ -1,15 +1,22 @@
 //! From paths to inodes: the one place where `.`, `..`, symbolic links and the mount's root have their meaning.
 
-use crate::vnode::{Access, Node};
-use crate::wire::{Attr, FileType};
+use super::Metadata;
+use crate::cache::Inode;
+use crate::vnode::{self, Access, Node};
+use crate::wire::{Attr, FileType, Name};
 use crate::{Errno, Error};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use smallvec::SmallVec;
 
 /// The most symbolic links that are followed on the way to one file (Linux's `MAXSYMLINKS`).
 pub(super) const LINKS_MAX: usize = 40;
 
 /// The most directories between the root and a file: as many as Linux's `PATH_MAX` has room for.
 const DEPTH_MAX: usize = 2048;
+
+/// For so many directories on the way no memory is allocated.
+const STEPS_ON_THE_STACK: usize = 12;
 
 /// What is done with a symbolic link that a path ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +28,49 @@ pub(super) enum LastLink {
 }
 
 /// Where a path leads.
-pub(super) struct Found {
-    pub(super) node: Node,
-    /// The attributes, if the way there told them.
-    pub(super) attr: Option<Attr>,
+pub(super) struct Found<'r> {
+    root: &'r Node,
+    step: Step,
 }
 
-impl Found {
+/// An inode on the way along a path.
+struct Step {
+    inode: Arc<Inode>,
+    /// The attributes, if the way there asked for them.
+    told: Option<Attr>,
+}
+
+impl Found<'_> {
+    pub(super) fn node(&self) -> Node {
+        Node::new(self.step.inode.clone(), self.root.view().clone())
+    }
+
     /// The attributes, asked for if need be.
     pub(super) fn attr(&self) -> Result<Attr, Error> {
-        self.attr.map_or_else(|| self.node.getattr(), Ok)
+        match self.step.told.or_else(|| self.step.inode.attr(self.root.cache().now())) {
+            Some(attr) => Ok(attr),
+            None => self.node().getattr(),
+        }
+    }
+
+    pub(super) fn metadata(&self) -> Result<Metadata, Error> {
+        Ok(Metadata::new(self.attr()?, self.step.inode.device()))
+    }
+}
+
+impl Step {
+    /// # Errors
+    ///
+    /// `EACCES` if who is at `root` may not search this directory.
+    fn permit_search(&self, root: &Node) -> Result<(), Error> {
+        if !root.view().is_checked() {
+            return Ok(());
+        }
+        let node = Node::new(self.inode.clone(), root.view().clone());
+        match &self.told {
+            Some(own) => node.permit_knowing(own, Access::EXECUTE),
+            None => node.permit(Access::EXECUTE),
+        }
     }
 }
 
@@ -77,7 +117,7 @@ impl<'p> Place<'p> {
         };
         let parent = match parent_path {
             b"" => root.clone(),
-            _ => resolve(root, parent_path, LastLink::Follow)?.node,
+            _ => resolve(root, parent_path, LastLink::Follow)?.node(),
         };
         parent.expect_directory()?;
         if matches!(end, End::Dot | End::DotDot) {
@@ -121,48 +161,49 @@ impl<'p> Place<'p> {
 ///
 /// `ENOENT` for an empty path or one that leads nowhere; `ENOTDIR` if something on the way is no directory; `ELOOP`
 /// after 40 symbolic links; `ENAMETOOLONG` and `EINVAL` for impossible names.
-pub(super) fn resolve(root: &Node, path: &[u8], last: LastLink) -> Result<Found, Error> {
+pub(super) fn resolve<'r>(root: &'r Node, path: &[u8], last: LastLink) -> Result<Found<'r>, Error> {
     if path.is_empty() {
         return Err(Error::Invalid(Errno::ENOENT));
     }
+    let now = root.cache().now();
     // The directories on the way from the root, without it: where `..` leads.
-    let mut way: Vec<(Node, Attr)> = Vec::new();
+    let mut way: SmallVec<[Step; STEPS_ON_THE_STACK]> = SmallVec::new();
     // What is left of the path once a symbolic link was put in the place of its name.
     let mut spliced: Vec<u8>;
     let mut rest = path;
     let mut links = 0;
     while let Some((name, after)) = next_name(rest) {
         rest = after;
-        if name == b"." || name == b".." {
-            // These are names, too, for whose sake a directory is searched.
-            match way.last() {
-                Some((directory, known)) => directory.permit_knowing(known, Access::EXECUTE)?,
-                None => root.permit(Access::EXECUTE)?,
-            }
-            if name == b".." {
-                way.pop();
-            }
+        match way.last() {
+            Some(directory) => directory.permit_search(root)?,
+            None => root.permit(Access::EXECUTE)?,
+        }
+        // These are names, too, for whose sake a directory is searched.
+        if name == b"." {
             continue;
         }
-        let (node, attr) = match way.last() {
-            Some((directory, known)) => directory.lookup_knowing(known, name)?,
-            None => root.lookup(name)?,
-        };
+        if name == b".." {
+            way.pop();
+            continue;
+        }
+        let directory = way.last().map_or(root.inode(), |step| &step.inode);
+        let vnode::Found { inode, told } = root.view().find(directory, Name::new(name)?, now)?;
+        let step = Step { inode, told };
         let is_last = rest.is_empty();
-        match node.file_type() {
+        match step.inode.file_type {
             FileType::Directory => {
                 if way.len() == DEPTH_MAX {
                     return Err(Error::Invalid(Errno::ENAMETOOLONG));
                 }
                 way.try_reserve(1).map_err(|_| Error::NoMemory)?;
-                way.push((node, attr));
+                way.push(step);
             }
             FileType::Symlink if !is_last || last == LastLink::Follow => {
                 links += 1;
                 if links > LINKS_MAX {
                     return Err(Error::Invalid(Errno::ELOOP));
                 }
-                let mut target = node.readlink()?;
+                let mut target = Node::new(step.inode, root.view().clone()).readlink()?;
                 if target.starts_with(b"/") {
                     way.clear();
                 }
@@ -172,21 +213,23 @@ pub(super) fn resolve(root: &Node, path: &[u8], last: LastLink) -> Result<Found,
                 spliced = target;
                 rest = &spliced;
             }
-            _ if is_last => return Ok(Found { node, attr: Some(attr) }),
+            _ if is_last => return Ok(Found { root, step }),
             _ => return Err(Error::Invalid(Errno::ENOTDIR)),
         }
     }
-    Ok(match way.pop() {
-        Some((node, attr)) => Found { node, attr: Some(attr) },
-        None => Found { node: root.clone(), attr: None },
-    })
+    let step = way.pop().unwrap_or_else(|| Step { inode: root.inode().clone(), told: None });
+    Ok(Found { root, step })
 }
 
-/// The result of `walk`, which follows a path to an inode and asks for something there. An inode that somebody removed
-/// in between may be stale for the server (`ESTALE`): then the path is followed once more, as Linux does.
-pub(super) fn again_if_stale<T>(mut walk: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+/// The result of `walk`, which follows a path from `root` to an inode and asks for something there. An inode that somebody
+/// removed in between, or since it was cached, may be stale for the server (`ESTALE`): then the path is followed once more
+/// without what is cached of names, as Linux does.
+pub(super) fn again_if_stale<T>(root: &Node, mut walk: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     match walk() {
-        Err(Error::Refused(Errno::ESTALE)) => walk(),
+        Err(Error::Refused(Errno::ESTALE)) => {
+            root.cache().drop_names();
+            walk()
+        }
         result => result,
     }
 }

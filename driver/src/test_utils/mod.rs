@@ -34,7 +34,7 @@ pub use fake_platform::FakePlatform;
 pub use fake_server::{Caller, Extensions, FakeServer, Fault, HeldLock, Leftovers, Outcome, ServerOptions};
 pub use mount::mount;
 #[cfg(test)]
-pub(crate) use mounted::{Mounted, assert_ended_well};
+pub(crate) use mounted::{Mounted, assert_ended_well, uncached};
 pub use xorshift::XorShift;
 
 #[cfg(test)]

@@ -2,8 +2,14 @@
 
 use super::{FakeChannel, FakeServer, Leftovers, mount, opcode};
 use crate::session::Session;
-use crate::{Error, MountOptions, VirtioFs};
+use crate::{CacheMode, CacheOptions, Error, MountOptions, VirtioFs};
 use alloc::vec::Vec;
+
+/// How a server is mounted of which every call is to be seen: nothing is cached.
+pub(crate) fn uncached() -> MountOptions {
+    let cache = CacheOptions { mode: CacheMode::None, ..CacheOptions::default() };
+    MountOptions { cache, ..MountOptions::default() }
+}
 
 /// A mounted fake server, and the way to look at it from outside.
 pub(crate) struct Mounted {
@@ -12,7 +18,7 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts a server after `build` made its tree.
+    /// Mounts a server after `build` made its tree; caches nothing, so that each call is seen by the server.
     pub(crate) fn new(build: impl FnOnce(&mut FakeServer)) -> Self {
         Self::try_new(build).unwrap()
     }
@@ -23,9 +29,15 @@ impl Mounted {
         Self::over(FakeChannel::new(server))
     }
 
-    /// Mounts what is behind `channel`.
+    /// Mounts what is behind `channel`, and caches nothing.
     pub(crate) fn over(channel: FakeChannel) -> Result<Self, Error> {
-        let fs = mount(channel.clone(), &MountOptions::default())?;
+        Self::caching(channel, CacheMode::None)
+    }
+
+    /// Mounts what is behind `channel`, by the rules of `mode`.
+    pub(crate) fn caching(channel: FakeChannel, mode: CacheMode) -> Result<Self, Error> {
+        let cache = CacheOptions { mode, ..CacheOptions::default() };
+        let fs = mount(channel.clone(), &MountOptions { cache, ..uncached() })?;
         Ok(Self { fs, channel })
     }
 

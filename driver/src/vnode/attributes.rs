@@ -73,7 +73,7 @@ impl Node {
     /// The server's.
     pub fn statx(&self) -> Result<(Attr, Option<Timestamp>), Error> {
         match unless_lacking(self.call(&Statx { fh: None }))? {
-            Some(reply) => Ok(reply),
+            Some((valid, born)) => Ok((valid.attr, born)),
             None => Ok((self.getattr()?, None)),
         }
     }

@@ -5,8 +5,8 @@ use super::node::unless_lacking;
 use crate::cache::Stamp;
 use crate::session::WriteTo;
 use crate::wire::{
-    Access, Attr, Created, FileHandle, FileType, Flush, FopenFlags, Fsync, Getattr, InitFlags, LockOwner, Open,
-    OpenFlags, Opened, Release, SetAttr, WriteFlags,
+    Access, Attr, Created, FileHandle, FileType, Flush, FopenFlags, Fsync, InitFlags, LockOwner, Open, OpenFlags,
+    Opened, Release, SetAttr, WriteFlags,
 };
 use crate::{Errno, Error};
 use core::fmt;

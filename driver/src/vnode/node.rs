@@ -130,7 +130,7 @@ impl Node {
             return Err(Error::Invalid(Errno::EINVAL));
         }
         let mut target = zeroed(Readlink::MAX_BYTES)?;
-        let ((), length) = self.session().call_with_data(&self.credentials, self.nodeid(), &Readlink, &mut target)?;
+        let ((), length) = self.session().call_with_data(self.credentials(), self.nodeid(), &Readlink, &mut target)?;
         target.truncate(length);
         if target.is_empty() || target.contains(&0) {
             return Err(Error::Protocol("the target of a symbolic link is empty or contains NUL"));

@@ -1,6 +1,6 @@
 //! Whether a user may do something with an inode: POSIX's rules, for a server that does not know them.
 
-use super::{Node, Permissions, acl};
+use super::{Node, acl};
 use crate::wire::{Access, Attr, FileType, InitFlags, Name};
 use crate::{Errno, Error};
 
@@ -10,7 +10,7 @@ pub(super) const STICKY: u16 = 0o1000;
 impl Node {
     /// Whether the driver has to check what this node's user may do.
     pub(super) fn is_checked(&self) -> bool {
-        self.superblock().permissions == Permissions::Driver && !self.credentials().is_privileged()
+        self.view().is_checked()
     }
 
     /// # Errors

@@ -95,6 +95,13 @@ pub(crate) struct View {
     pub(crate) credentials: Arc<Credentials>,
 }
 
+impl View {
+    /// Whether the driver has to check what this user may do.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.superblock.permissions == Permissions::Driver && !self.credentials.is_privileged()
+    }
+}
+
 impl fmt::Debug for Superblock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Superblock")

@@ -1,6 +1,7 @@
 //! Attributes of an inode.
 
 use crate::{Error, Timestamp};
+use core::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// What kind of thing an inode is: the `S_IFMT` bits of its mode.
@@ -90,6 +91,13 @@ pub struct Attr {
     pub submount: bool,
 }
 
+/// Attributes of an inode, and how long they may be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ValidAttr {
+    pub(crate) attr: Attr,
+    pub(crate) ttl: Duration,
+}
+
 /// `fuse_attr`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
@@ -154,6 +162,11 @@ pub(crate) fn timestamp(seconds: i64, nanoseconds: u32) -> Result<Timestamp, Err
     Ok(Timestamp { seconds, nanoseconds })
 }
 
+/// How long something may be believed. More nanoseconds than a second has count as the most it has, as in Linux.
+pub(crate) fn ttl(seconds: u64, nanoseconds: u32) -> Duration {
+    Duration::new(seconds, nanoseconds.min(999_999_999))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::golden;
@@ -211,6 +224,15 @@ mod tests {
         for bytes in golden::impossible_attrs() {
             assert!(matches!(decode(&bytes), Err(Error::Protocol(_))), "{bytes:x?}");
         }
+    }
+
+    #[test]
+    fn any_seconds_and_nanoseconds_are_a_time_to_live() {
+        assert_eq!(ttl(0, 0), Duration::ZERO);
+        assert_eq!(ttl(1, 999_999_999), Duration::from_nanos(1_999_999_999));
+        assert_eq!(ttl(1, 1_000_000_000), Duration::from_nanos(1_999_999_999));
+        assert_eq!(ttl(u64::MAX, 0), Duration::from_secs(u64::MAX));
+        assert_eq!(ttl(u64::MAX, u32::MAX), Duration::MAX);
     }
 
     #[test]

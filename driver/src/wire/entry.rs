@@ -1,14 +1,21 @@
 //! What a name leads to: the reply to LOOKUP and to what makes inodes, and part of READDIRPLUS.
 
-use super::attr::RawAttr;
+use super::attr::{RawAttr, ttl};
 use super::{Attr, FromBody, NodeId};
 use crate::Error;
+use core::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// An inode that the server found and counts one lookup of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) nodeid: NodeId,
+    /// Tells inodes apart that had the same nodeid one after the other.
+    pub(crate) generation: u64,
+    /// How long the name may be believed to lead here.
+    pub(crate) entry_ttl: Duration,
+    /// How long the attributes may be believed.
+    pub(crate) attr_ttl: Duration,
     /// The attributes; an error if they are impossible. The lookup is counted all the same, and must be taken back.
     pub(crate) attr: Result<Attr, Error>,
 }
@@ -36,8 +43,19 @@ impl RawEntry {
         match NodeId(self.nodeid) {
             NodeId(0) => Ok(None),
             NodeId::ROOT => Err(Error::Protocol("a name leads to the root's nodeid")),
-            nodeid => Ok(Some(Entry { nodeid, attr: self.attr.decode() })),
+            nodeid => Ok(Some(Entry {
+                nodeid,
+                generation: self.generation,
+                entry_ttl: self.entry_ttl(),
+                attr_ttl: ttl(self.attr_valid, self.attr_valid_nsec),
+                attr: self.attr.decode(),
+            })),
         }
+    }
+
+    /// How long the name may be believed to lead where it does, be it nowhere.
+    pub(crate) fn entry_ttl(&self) -> Duration {
+        ttl(self.entry_valid, self.entry_valid_nsec)
     }
 }
 
@@ -68,6 +86,22 @@ mod tests {
     fn nodeid_0_is_a_negative_entry_whatever_else_it_says() {
         assert_eq!(decode(&[0; 128]), Ok(None));
         assert_eq!(decode(&[&[0; 8][..], &[0xff; 120]].concat()), Ok(None));
+    }
+
+    #[test]
+    fn any_time_to_live_is_good() {
+        // The fields of the name's, then of the attributes'.
+        let decode = |at, patch: &[u8]| {
+            let entry = decode(&golden::patched(&golden::entry_bytes(), at, patch)).unwrap().unwrap();
+            (entry.entry_ttl, entry.attr_ttl)
+        };
+        let (entry_ttl, attr_ttl) = (golden::entry().entry_ttl, golden::entry().attr_ttl);
+        for (nanoseconds, taken) in [(0, 0), (1_000_000_000, 999_999_999), (u32::MAX, 999_999_999_u32)] {
+            let bytes = nanoseconds.to_le_bytes();
+            assert_eq!(decode(32, &bytes), (Duration::new(0x23, taken), attr_ttl));
+            assert_eq!(decode(36, &bytes), (entry_ttl, Duration::new(0x24, taken)));
+        }
+        assert_eq!(decode(16, &[0xff; 24]), (Duration::MAX, Duration::MAX));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::Timestamp;
 use crate::session::Request;
 use crate::test_utils::request_bytes;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// The arguments and names of a request, as they are sent behind a header with this opcode.
 pub(super) fn request<O: Operation>(opcode: u8, operation: &O) -> Vec<u8> {
@@ -90,7 +91,13 @@ pub(super) fn entry_bytes() -> Vec<u8> {
 
 /// What [`entry_bytes`] mean.
 pub(super) fn entry() -> Entry {
-    Entry { nodeid: NodeId(0x21), attr: Ok(attr()) }
+    Entry {
+        nodeid: NodeId(0x21),
+        generation: 0x22,
+        entry_ttl: Duration::new(0x23, 0x25),
+        attr_ttl: Duration::new(0x24, 0x26),
+        attr: Ok(attr()),
+    }
 }
 
 /// Attributes with one field that cannot be.

@@ -18,6 +18,7 @@ mod lock;
 mod name;
 mod op;
 
+pub(crate) use attr::ValidAttr;
 pub use attr::{Attr, FileType};
 pub(crate) use dirent::DirentReader;
 pub(crate) use entry::Entry;

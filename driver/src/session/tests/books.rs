@@ -153,7 +153,7 @@ fn all_that_changes_content_is_flushed() {
 fn a_server_that_wants_no_flush_gets_none() {
     let mounted = mount();
     // FOPEN_NOFLUSH
-    mounted.server(|server| server.options.open_flags = 1 << 5);
+    mounted.server(|server| server.options.fopen_flags = 1 << 5);
     let file = open(&mounted, OpenFlags::READ_WRITE);
     let (created, _) = mounted.fs.root().create("new", OpenFlags::READ_WRITE, 0o600).unwrap();
     for file in [file, created] {
@@ -217,7 +217,7 @@ fn flush_and_release_name_the_owner_of_the_locks() {
     let mut server = FakeServer::new();
     server.options.init_flags = u64::MAX;
     server.file("f", CONTENT);
-    let (mounted, requests) = record(FakeChannel::new(server), &MountOptions::default());
+    let (mounted, requests) = record(FakeChannel::new(server), &crate::test_utils::uncached());
     let file = open(&mounted, OpenFlags::READ_WRITE);
     file.flush(LockOwner(7)).unwrap();
     file.close().unwrap();

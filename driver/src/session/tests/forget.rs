@@ -17,7 +17,7 @@ fn files(count: usize) -> FakeServer {
 }
 
 fn mount_files(count: usize) -> (Mounted, Requests) {
-    record(FakeChannel::new(files(count)), &MountOptions::default())
+    record(FakeChannel::new(files(count)), &crate::test_utils::uncached())
 }
 
 fn forgets(mounted: &Mounted) -> [usize; 2] {
@@ -172,7 +172,7 @@ fn a_device_that_fails_leaves_nothing_to_wait_for() {
 
 #[test]
 fn what_was_removed_makes_room_before_there_is_no_space() {
-    let (mounted, _) = record(FakeChannel::new(FakeServer::new()), &MountOptions::default());
+    let (mounted, _) = record(FakeChannel::new(FakeServer::new()), &crate::test_utils::uncached());
     mounted.server(|server| server.options.space_bytes = 8 * 4096);
     let content = [7; 8 * 4096];
     for name in ["a", "b", "c"] {

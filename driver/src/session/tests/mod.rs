@@ -9,7 +9,7 @@ mod write;
 
 use super::{Channel, Limits, Reply, Request};
 use crate::test_utils::{FakeChannel, Mounted, opcode};
-use crate::{Error, MountOptions, VirtioFs};
+use crate::{Error, Instant, MountOptions, VirtioFs};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,6 +24,10 @@ struct Recorder {
 type Requests = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl Channel for Recorder {
+    fn now(&self) -> Instant {
+        self.channel.now()
+    }
+
     fn drain_posts(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -42,7 +42,7 @@ fn max_transfer(reply: InitReply) -> usize {
 
 #[test]
 fn init_comes_first_alone_and_asks_for_7_45() {
-    let (mounted, requests) = record(FakeChannel::new(Default::default()), &MountOptions::default());
+    let (mounted, requests) = record(FakeChannel::new(Default::default()), &crate::test_utils::uncached());
     assert_eq!(mounted.server(|server| server.opcodes().to_vec()), [opcode::INIT]);
     assert_eq!(mounted.channel.most_in_flight(), 1);
     let init = requests.lock()[0].clone();
@@ -59,7 +59,7 @@ fn init_comes_first_alone_and_asks_for_7_45() {
 #[test]
 fn requests_carry_the_credentials_and_even_numbers_of_their_own() {
     let credentials = Credentials { uid: 1000, gid: 100, pid: 7, ..Credentials::default() };
-    let options = MountOptions { credentials, ..Default::default() };
+    let options = MountOptions { credentials, ..crate::test_utils::uncached() };
     let (mounted, requests) = record(FakeChannel::new(Default::default()), &options);
     mounted.fs.statvfs("/").unwrap();
     mounted.fs.metadata("/").unwrap();

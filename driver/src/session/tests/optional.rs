@@ -18,7 +18,7 @@ fn mount_lacking(lacking: &[u32]) -> Mounted {
     server.options.refused = lacking.iter().map(|&opcode| (opcode, Errno::ENOSYS)).collect();
     server.file("f", CONTENT).dir("d");
     let channel = FakeChannel::new(server);
-    let options = MountOptions { permissions: Permissions::Server, ..MountOptions::default() };
+    let options = MountOptions { permissions: Permissions::Server, ..crate::test_utils::uncached() };
     let fs = crate::test_utils::mount(channel.clone(), &options).unwrap();
     Mounted { fs, channel }
 }

@@ -40,7 +40,7 @@ fn a_file_of_64_mib_is_read_with_64_requests_of_which_8_are_in_flight() {
     let content = pattern(64 * MIB);
     let mut server = FakeServer::new();
     server.file("f", &content);
-    let (mounted, requests) = record(FakeChannel::new(server), &MountOptions::default());
+    let (mounted, requests) = record(FakeChannel::new(server), &crate::test_utils::uncached());
     let file = mounted.fs.open("f").unwrap();
     assert!(read(&file, 0, 64 * MIB).unwrap() == content);
     let expected: Vec<_> = (0..64).map(|piece| (piece * MIB as u64, MIB as u32)).collect();
@@ -52,7 +52,7 @@ fn a_file_of_64_mib_is_read_with_64_requests_of_which_8_are_in_flight() {
 
 #[test]
 fn the_last_piece_is_as_short_as_the_buffer_asks() {
-    let (mounted, requests) = record(small_pieces(100_000), &MountOptions::default());
+    let (mounted, requests) = record(small_pieces(100_000), &crate::test_utils::uncached());
     let file = mounted.fs.open("f").unwrap();
     assert!(read(&file, 10, 10_000).unwrap() == pattern(100_000)[10..10_010]);
     assert_eq!(pieces(&requests), [(10, 4096), (4106, 4096), (8202, 1808)]);

@@ -43,7 +43,7 @@ fn size(bytes: u32) -> Fault {
 fn a_write_of_16_mib_is_16_requests_of_which_8_are_in_flight() {
     let mut server = FakeServer::new();
     server.file("f", "");
-    let (mounted, requests) = record(FakeChannel::new(server), &MountOptions::default());
+    let (mounted, requests) = record(FakeChannel::new(server), &crate::test_utils::uncached());
     let file = open(&mounted, OpenFlags::empty());
     let data = pattern(16 << 20);
     assert_eq!(file.write_at(0, &data), Ok(data.len()));
@@ -59,7 +59,7 @@ fn the_last_piece_is_as_short_as_the_data() {
     for completion in [Completion::InOrder, Completion::Reversed] {
         let channel = small_pieces();
         channel.set_completion(completion);
-        let (mounted, requests) = record(channel, &MountOptions::default());
+        let (mounted, requests) = record(channel, &crate::test_utils::uncached());
         let file = open(&mounted, OpenFlags::empty());
         assert_eq!(file.write_at(10, &pattern(10_000)), Ok(10_000));
         assert_eq!(pieces(&requests), [(10, 4096), (4106, 4096), (8202, 1808)]);
@@ -73,7 +73,7 @@ fn the_last_piece_is_as_short_as_the_data() {
 fn what_is_appended_is_sent_piece_by_piece() {
     let channel = small_pieces();
     channel.server().lock().file("f", "old");
-    let (mounted, _) = record(channel, &MountOptions::default());
+    let (mounted, _) = record(channel, &crate::test_utils::uncached());
     let file = open(&mounted, OpenFlags::APPEND);
     assert_eq!(file.write_at(0, &pattern(20_000)), Ok(20_000));
     assert_eq!((mounted.count(opcode::WRITE), mounted.channel.most_in_flight()), (5, 1));
@@ -222,7 +222,7 @@ fn no_message_is_sent_for_an_impossible_offset_or_nothing() {
 
 #[test]
 fn as_much_is_written_as_can_have_an_offset() {
-    let (mounted, requests) = record(small_pieces(), &MountOptions::default());
+    let (mounted, requests) = record(small_pieces(), &crate::test_utils::uncached());
     mounted.server(|server| server.options.max_file_bytes = u64::MAX);
     let file = open(&mounted, OpenFlags::empty());
     assert_eq!(file.write_at(LARGEST - 5, &[1; 10]), Ok(5));
@@ -250,7 +250,7 @@ fn a_device_that_fails_in_the_middle_gives_what_came_before_and_then_its_error()
 
 #[test]
 fn a_write_says_how_the_file_was_opened() {
-    let (mounted, requests) = record(small_pieces(), &MountOptions::default());
+    let (mounted, requests) = record(small_pieces(), &crate::test_utils::uncached());
     let flags = OpenFlags::WRITE_ONLY | OpenFlags::APPEND | OpenFlags::DSYNC;
     let file = open(&mounted, flags);
     file.write_at(0, b"x").unwrap();

@@ -46,7 +46,7 @@ impl FakeServer {
         let fh = args.u64()?;
         args.end()?;
         let node = self.attr_of(nodeid, flags, fh)?;
-        Ok(replies::attr(&self.shown(node), self.options.ttl))
+        Ok(replies::attr(&self.shown(node), self.options.attr_ttl))
     }
 
     pub(super) fn statx(&mut self, nodeid: u64, args: &mut Args<'_>) -> Answer {
@@ -58,7 +58,7 @@ impl FakeServer {
             return violation("the server's minor does not have it");
         }
         let node = self.attr_of(nodeid, flags, fh)?;
-        Ok(replies::statx(&self.shown(node), self.tree.node(node).born, self.options.ttl))
+        Ok(replies::statx(&self.shown(node), self.tree.node(node).born, self.options.attr_ttl))
     }
 
     /// `fuse_setattr_in`; gives the file handle, too.
@@ -122,7 +122,7 @@ impl FakeServer {
             self.kill_privileges(node, kill);
         }
         self.apply(node, &set);
-        Ok(replies::attr(&self.shown(node), self.options.ttl))
+        Ok(replies::attr(&self.shown(node), self.options.attr_ttl))
     }
 
     /// Sets what is not the size.

@@ -185,8 +185,8 @@ impl FakeServer {
     fn opened_entry(&mut self, node: NodeIndex, flags: u32) -> Vec<u8> {
         let nodeid = self.session.look_up(node);
         let fh = self.session.open(nodeid, node, false, flags);
-        let entry = replies::entry(nodeid, &self.shown(node), self.options.ttl);
-        [entry, replies::open(fh, self.options.open_flags)].concat()
+        let entry = replies::entry(nodeid, &self.shown(node), &self.options);
+        [entry, replies::open(fh, self.options.fopen_flags)].concat()
     }
 
     pub(super) fn tmpfile(&mut self, header: &Header, args: &mut Args<'_>) -> Answer {

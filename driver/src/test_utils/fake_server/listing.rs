@@ -24,7 +24,6 @@ impl FakeServer {
         let entries =
             specials.into_iter().chain(children).filter(|&(place, ..)| after.is_none_or(|after| place > after));
 
-        let ttl = self.options.ttl;
         let mut listing = Vec::new();
         for (place, name, node) in entries {
             let attr = self.shown(node);
@@ -43,7 +42,7 @@ impl FakeServer {
                     1 => 0,
                     _ => self.session.look_up(node),
                 };
-                listing.extend(replies::entry(nodeid, &attr, ttl));
+                listing.extend(replies::entry(nodeid, &attr, &self.options));
             }
             listing.extend(dirent);
         }

@@ -22,7 +22,7 @@ impl FakeServer {
     /// Counts one lookup of a node, and says so.
     pub(super) fn entry(&mut self, node: NodeIndex) -> Vec<u8> {
         let nodeid = self.session.look_up(node);
-        replies::entry(nodeid, &self.shown(node), self.options.ttl)
+        replies::entry(nodeid, &self.shown(node), &self.options)
     }
 
     pub(super) fn forget(&mut self, nodeid: u64, args: &mut Args<'_>) -> Answer {

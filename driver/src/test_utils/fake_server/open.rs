@@ -77,7 +77,7 @@ impl FakeServer {
                     self.truncate(node, kill);
                 }
                 let fh = self.session.open(nodeid, node, false, flags);
-                Ok(replies::open(fh, self.options.open_flags))
+                Ok(replies::open(fh, self.options.fopen_flags))
             }
         }
     }
@@ -98,7 +98,7 @@ impl FakeServer {
             _ if !self.options.opendir => Err(Errno::ENOSYS.into()),
             (node, FileType::Directory, flags, 0) => {
                 let fh = self.session.open(nodeid, node, true, flags);
-                Ok(replies::open(fh, self.options.open_flags))
+                Ok(replies::open(fh, self.options.opendir_flags))
             }
             (_, FileType::Directory, ..) => violation("open_flags of a directory are not zero"),
             _ => Err(Errno::ENOTDIR.into()),

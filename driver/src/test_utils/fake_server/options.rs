@@ -19,16 +19,20 @@ pub struct ServerOptions {
     pub max_write_bytes: u32,
     /// The most pages (of 4096 bytes) of one READ, WRITE or listing.
     pub max_pages: u16,
-    /// How long names and attributes may be believed.
-    pub ttl: Duration,
+    /// How long names may be believed.
+    pub entry_ttl: Duration,
+    /// How long attributes may be believed.
+    pub attr_ttl: Duration,
     /// How long it may be believed that a name does not exist; `None`: LOOKUP answers ENOENT.
     pub negative_ttl: Option<Duration>,
     /// Whether files are to be opened; if not, OPEN answers ENOSYS.
     pub open: bool,
     /// Whether directories are to be opened; if not, OPENDIR answers ENOSYS.
     pub opendir: bool,
-    /// `FOPEN_` flags in the replies to OPEN, OPENDIR, CREATE and TMPFILE.
-    pub open_flags: u32,
+    /// `FOPEN_` flags in the replies to OPEN, CREATE and TMPFILE.
+    pub fopen_flags: u32,
+    /// `FOPEN_` flags in the reply to OPENDIR.
+    pub opendir_flags: u32,
     /// Whether READDIRPLUS is served.
     pub readdirplus: bool,
     /// Whether STATX is served.
@@ -59,11 +63,13 @@ impl Default for ServerOptions {
             init_flags: 0x0104_4844_f829,
             max_write_bytes: 1 << 20,
             max_pages: 256,
-            ttl: Duration::from_secs(1),
+            entry_ttl: Duration::from_secs(1),
+            attr_ttl: Duration::from_secs(1),
             negative_ttl: None,
             open: true,
             opendir: true,
-            open_flags: 0,
+            fopen_flags: 0,
+            opendir_flags: 0,
             readdirplus: true,
             statx: false,
             refused: BTreeMap::from([(opcode::TMPFILE, Errno::ENOSYS)]),

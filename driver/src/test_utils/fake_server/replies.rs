@@ -1,7 +1,7 @@
 //! Replies as the fake server writes them.
 
-use super::fuse;
 use super::locks::HeldLock;
+use super::{ServerOptions, fuse};
 use crate::wire::{Attr, FileType, StatFs};
 use crate::{Errno, Timestamp};
 use alloc::vec::Vec;
@@ -97,10 +97,17 @@ fn raw_attr(attr: &Attr) -> Vec<u8> {
 }
 
 /// `fuse_entry_out`.
-pub(super) fn entry(nodeid: u64, attr: &Attr, ttl: Duration) -> Vec<u8> {
-    let (seconds, nanoseconds) = (ttl.as_secs(), ttl.subsec_nanos());
-    let head = Bytes::default().u64(nodeid).u64(0).u64(seconds).u64(seconds).u32(nanoseconds).u32(nanoseconds);
-    head.put(&raw_attr(attr)).0
+pub(super) fn entry(nodeid: u64, attr: &Attr, options: &ServerOptions) -> Vec<u8> {
+    let &ServerOptions { entry_ttl, attr_ttl, .. } = options;
+    Bytes::default()
+        .u64(nodeid)
+        .u64(0)
+        .u64(entry_ttl.as_secs())
+        .u64(attr_ttl.as_secs())
+        .u32(entry_ttl.subsec_nanos())
+        .u32(attr_ttl.subsec_nanos())
+        .put(&raw_attr(attr))
+        .0
 }
 
 /// `fuse_entry_out` of a name that does not exist: all zero but for how long that may be believed.

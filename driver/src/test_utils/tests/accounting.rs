@@ -55,8 +55,9 @@ fn a_missing_name_is_refused_or_answered_with_a_negative_entry() {
     let mut client = Client::new(server());
     let lookup = Lookup { name: Name::new(b"none").unwrap() };
     assert_eq!(client.call(1, &lookup, 0).err(), Some(Error::Refused(Errno::ENOENT)));
-    client.channel.server().lock().options.negative_ttl = Some(Duration::from_secs(1));
-    assert_eq!(client.call(1, &lookup, 0), Ok((None, vec![])));
+    let ttl = Duration::new(1, 5);
+    client.channel.server().lock().options.negative_ttl = Some(ttl);
+    assert_eq!(client.call(1, &lookup, 0), Ok((LookedUp::Absent { ttl }, vec![])));
     let pipe = client.lookup(1, "pipe").unwrap();
     assert_eq!(client.call(pipe, &lookup, 0).err(), Some(Error::Refused(Errno::ENOTDIR)));
 }
@@ -133,9 +134,9 @@ fn attributes_and_statx_tell_what_was_set() {
     let mut client = Client::new(server);
     let d = client.lookup(1, "d").unwrap();
     let f = client.lookup(d, "f").unwrap();
-    assert_eq!(client.call(f, &Getattr { fh: None }, 0).unwrap().0, attr);
+    assert_eq!(client.call(f, &Getattr { fh: None }, 0).unwrap().0.attr, attr);
     let (statx, born) = client.call(f, &Statx { fh: None }, 0).unwrap().0;
-    assert_eq!(statx, attr);
+    assert_eq!(statx.attr, attr);
     assert_eq!(born.unwrap().seconds, 1_600_000_000);
     client.channel.server().lock().set_born("d/f", None);
     assert_eq!(client.call(f, &Statx { fh: None }, 0).unwrap().0.1, None);

@@ -68,12 +68,9 @@ fn session_breaks_no_rule(destroy_replies: bool) {
     let session = Session::open(Box::new(channel)).unwrap();
     assert_eq!(session.negotiated().minor, 38);
     assert_eq!(session.negotiated().max_transfer_bytes, 1 << 20);
-    let d = session
-        .call(&Credentials::DRIVER, NodeId::ROOT, &Lookup { name: Name::new(b"d").unwrap() })
-        .unwrap()
-        .unwrap()
-        .nodeid;
-    session.forget(d, 1);
+    let lookup = Lookup { name: Name::new(b"d").unwrap() };
+    let Ok(LookedUp::Found(d)) = session.call(&Credentials::DRIVER, NodeId::ROOT, &lookup) else { panic!("no d") };
+    session.forget(d.nodeid, 1);
     session.end().unwrap();
     drop(session);
     let server = server.lock();

@@ -8,7 +8,7 @@ use crate::{Access, AllocateFlags, Credentials, Lock, LockKind, LockOwner, Mount
 /// Sends every operation, by the inode-level API; `new_server` has locks and TMPFILE.
 fn use_all(server: FakeServer, credentials: Credentials, new_server: bool) -> Mounted {
     let channel = FakeChannel::new(server);
-    let options = MountOptions { credentials, permissions: Permissions::Server, ..MountOptions::default() };
+    let options = MountOptions { credentials, permissions: Permissions::Server, ..crate::test_utils::uncached() };
     let fs = mount(channel.clone(), &options).unwrap();
     let root = fs.root();
     let (file, attr) = root.create("file", OpenFlags::READ_WRITE, 0o666).unwrap();

@@ -2,6 +2,7 @@
 
 mod accounting;
 mod attributes;
+mod caching;
 mod channel;
 mod data;
 mod driver;
@@ -15,9 +16,9 @@ use super::{FakeServer, Fault, Outcome, opcode};
 use crate::session::{Channel, Credentials, Request, Session};
 use crate::test_utils::{Completion, FakeChannel, XorShift};
 use crate::wire::{
-    BatchForget, DirentReader, FileHandle, Forget, ForgetOne, FromBody, Getattr, InHeader, Init, InitFlags, Lookup,
-    Name, NodeId, Open, OpenFlags, Opendir, Operation, Read, Readdir, Readdirplus, Readlink, Release, Releasedir,
-    Statfs, Statx, Unique,
+    BatchForget, DirentReader, FileHandle, FopenFlags, Forget, ForgetOne, FromBody, Getattr, InHeader, Init, InitFlags,
+    InitReply, LookedUp, Lookup, Name, NodeId, Open, OpenFlags, Opendir, Operation, Read, Readdir, Readdirplus,
+    Readlink, Release, Releasedir, Statfs, Statx, Unique,
 };
 use crate::{Errno, Error, FileType, Timestamp};
 use alloc::boxed::Box;
@@ -62,8 +63,10 @@ impl Client {
     }
 
     fn lookup(&mut self, directory: u64, name: &str) -> Result<u64, Error> {
-        let (entry, _) = self.call(directory, &Lookup { name: Name::new(name.as_bytes()).unwrap() }, 0)?;
-        entry.map(|entry| entry.nodeid.0).ok_or(Error::Refused(Errno::ENOENT))
+        match self.call(directory, &Lookup { name: Name::new(name.as_bytes()).unwrap() }, 0)?.0 {
+            LookedUp::Found(entry) => Ok(entry.nodeid.0),
+            LookedUp::Absent { .. } => Err(Error::Refused(Errno::ENOENT)),
+        }
     }
 
     fn post<O: Operation>(&mut self, nodeid: u64, operation: &O, payload: &[u8]) {

@@ -19,7 +19,7 @@ fn mount_open() -> Mounted {
             one_of_each(&mut server);
             server
         },
-        &MountOptions { permissions: Permissions::Server, ..MountOptions::default() },
+        &MountOptions { permissions: Permissions::Server, ..crate::test_utils::uncached() },
     );
     mounted.server(|server| {
         for path in ["", "d"] {

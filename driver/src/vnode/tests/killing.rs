@@ -15,7 +15,7 @@ fn mount_f(flags: u64, who: Credentials) -> Mounted {
     (attr.uid, attr.gid, attr.permissions) = (1000, 100, SET_IDS);
     let attr = server.attr_mut("");
     attr.permissions = 0o777;
-    mount_with(server, &MountOptions { credentials: who, ..MountOptions::default() })
+    mount_with(server, &MountOptions { credentials: who, ..crate::test_utils::uncached() })
 }
 
 fn f(mounted: &Mounted) -> Node {

@@ -14,7 +14,7 @@ fn mount_locks(flags: u64) -> Mounted {
     let mut server = FakeServer::new();
     server.options.init_flags |= flags;
     server.file("f", "content");
-    mount_with(server, &MountOptions::default())
+    mount_with(server, &crate::test_utils::uncached())
 }
 
 fn mount_both() -> Mounted {

@@ -44,7 +44,7 @@ fn the_umask_is_applied_by_the_side_that_was_agreed_on() {
         let left = 0o7777 & !umask;
         for (opcode, make) in MAKERS {
             for (server, mode) in [(server(init::DONT_MASK, 0), 0o7777), (server(0, init::DONT_MASK), left)] {
-                let mounted = mount_with(server, &MountOptions { credentials: who.clone(), ..Default::default() });
+                let mounted = mount_with(server, &MountOptions { credentials: who.clone(), ..crate::test_utils::uncached() });
                 assert_eq!(make(mounted.fs.root()), left, "{} {umask:o}", opcode::name(opcode));
                 assert_eq!(sent_mode(&mounted, opcode), (mode.into(), umask.into()), "{}", opcode::name(opcode));
                 mounted.unmount();
@@ -56,7 +56,7 @@ fn the_umask_is_applied_by_the_side_that_was_agreed_on() {
 #[test]
 fn a_umask_has_nine_bits() {
     let who = Credentials { umask: 0o7022, ..user() };
-    let mounted = mount_with(server(0, 0), &MountOptions { credentials: who, ..Default::default() });
+    let mounted = mount_with(server(0, 0), &MountOptions { credentials: who, ..crate::test_utils::uncached() });
     assert_eq!(mounted.fs.root().mkdir("new", 0o1777).unwrap().1.permissions, 0o1755);
     mounted.unmount();
 }
@@ -94,7 +94,7 @@ fn a_security_context_goes_to_servers_that_know_it() {
         (0, Credentials { security_context: Some(context), ..user() }, None),
     ] {
         for (opcode, make) in ALL_MAKERS {
-            let options = MountOptions { credentials: credentials.clone(), ..Default::default() };
+            let options = MountOptions { credentials: credentials.clone(), ..crate::test_utils::uncached() };
             let mounted = mount_with(server(with, flags & !with), &options);
             make(mounted.fs.root());
             let extensions = mounted.server(|server| server.last_extensions(opcode).unwrap().clone());
@@ -110,7 +110,7 @@ fn a_security_context_with_an_impossible_name_is_the_callers_mistake() {
         let context = SecurityContext { name: name.to_vec(), value: vec![] };
         let credentials = Credentials { security_context: Some(context), ..Default::default() };
         let server = server(init::INIT_EXT | init::SECURITY_CTX, 0);
-        let mounted = mount_with(server, &MountOptions { credentials, ..Default::default() });
+        let mounted = mount_with(server, &MountOptions { credentials, ..crate::test_utils::uncached() });
         let (made, sent) = mounted.sent_by(|| mounted.fs.root().mkdir("new", 0o700));
         assert!(matches!(made, Err(Error::Invalid(_))));
         assert_eq!(sent, [0; 0]);
@@ -127,7 +127,7 @@ fn the_directorys_group_is_sent_if_the_user_is_in_it() {
             server.attr_mut("").gid = group;
             // That the user's own group is among the others says nothing new.
             let credentials = Credentials { groups: vec![100, 200, 300], ..user() };
-            let options = MountOptions { credentials, permissions: Permissions::Server, ..Default::default() };
+            let options = MountOptions { credentials, permissions: Permissions::Server, ..crate::test_utils::uncached() };
             let mounted = mount_with(server, &options);
             make(mounted.fs.root());
             let extensions = mounted.server(|server| server.last_extensions(opcode).unwrap().clone());
@@ -139,7 +139,7 @@ fn the_directorys_group_is_sent_if_the_user_is_in_it() {
 
 #[test]
 fn who_has_no_other_groups_does_not_ask_for_that_of_the_directory() {
-    let mounted = mount_with(server(init::INIT_EXT | init::CREATE_SUPP_GROUP, 0), &MountOptions::default());
+    let mounted = mount_with(server(init::INIT_EXT | init::CREATE_SUPP_GROUP, 0), &crate::test_utils::uncached());
     let (_, sent) = mounted.sent_by(|| mounted.fs.root().mkdir("new", 0o700).unwrap());
     assert_eq!(sent, [opcode::MKDIR]);
     mounted.unmount();
@@ -147,7 +147,7 @@ fn who_has_no_other_groups_does_not_ask_for_that_of_the_directory() {
 
 #[test]
 fn a_device_node_has_its_number_and_only_user_0_makes_it() {
-    let mounted = mount_with(server(0, 0), &MountOptions::default());
+    let mounted = mount_with(server(0, 0), &crate::test_utils::uncached());
     let (_, attr) = mounted.fs.root().mknod("null", FileType::CharDevice, 0o666, 0x103).unwrap();
     assert_eq!((attr.file_type, attr.rdev), (FileType::CharDevice, 0x103));
     mounted.unmount();
@@ -165,7 +165,7 @@ fn a_device_node_has_its_number_and_only_user_0_makes_it() {
 
 #[test]
 fn a_target_that_cannot_be_is_refused_without_a_message() {
-    let mounted = mount_with(server(0, 0), &MountOptions::default());
+    let mounted = mount_with(server(0, 0), &crate::test_utils::uncached());
     let (_, sent) = mounted.sent_by(|| {
         for (target, errno) in
             [(vec![], Errno::ENOENT), (b"a\0b".to_vec(), Errno::EINVAL), (vec![b'x'; 4096], Errno::ENAMETOOLONG)]
@@ -181,7 +181,7 @@ fn a_target_that_cannot_be_is_refused_without_a_message() {
 
 #[test]
 fn a_file_without_a_name_is_for_writing_and_may_get_a_name() {
-    let mounted = mount_with(server(0, 0), &MountOptions::default());
+    let mounted = mount_with(server(0, 0), &crate::test_utils::uncached());
     let root = mounted.fs.root();
     assert_eq!(root.tmpfile(OpenFlags::READ_ONLY, 0o600).err(), Some(Error::Invalid(Errno::EINVAL)));
     let (file, attr) = root.tmpfile(OpenFlags::READ_WRITE, 0o600).unwrap();

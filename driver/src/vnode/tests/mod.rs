@@ -55,7 +55,7 @@ fn user() -> Credentials {
 
 /// A mount on behalf of [`user`].
 fn mount_as_user(server: FakeServer, permissions: Permissions) -> Mounted {
-    mount_with(server, &MountOptions { credentials: user(), permissions, ..MountOptions::default() })
+    mount_with(server, &MountOptions { credentials: user(), permissions, ..crate::test_utils::uncached() })
 }
 
 fn refused<T>(errno: Errno) -> Result<T, Error> {

@@ -37,7 +37,7 @@ fn needs(path: &str, wanted: u16, sends: &[u32], action: impl Fn(&Node) -> Resul
             let mut server = server();
             // Those of others say the opposite.
             server.attr_mut(path).permissions = (0o777 & !(7 << shift)) | bits << shift;
-            let mounted = mount_with(server, &MountOptions::default());
+            let mounted = mount_with(server, &crate::test_utils::uncached());
             let root = mounted.fs.root().with_credentials(&Arc::new(who.clone()));
             let (result, sent) = mounted.sent_by(|| action(&root));
             let allowed = bits & wanted == wanted;
@@ -129,7 +129,7 @@ fn a_directory_that_gets_another_parent_must_be_writable() {
 fn a_size_is_set_by_who_may_write_or_has_the_file_open_for_writing() {
     let size = SetAttr { size_bytes: Some(3), ..SetAttr::default() };
     needs("d/f", WRITE, &[opcode::SETATTR], |root| at(root, "d/f")?.setattr(&size).map(drop));
-    let mounted = mount_with(server(), &MountOptions::default());
+    let mounted = mount_with(server(), &crate::test_utils::uncached());
     let root = mounted.fs.root().with_credentials(&Arc::new(user()));
     let file = at(&root, "d/f").unwrap().open(OpenFlags::WRITE_ONLY).unwrap();
     mounted.server(|server| server.attr_mut("d/f").permissions = 0);
@@ -281,7 +281,7 @@ fn neither_user_0_nor_a_server_that_checks_costs_a_request() {
     for path in PATHS {
         root_only.attr_mut(path).permissions = 0;
     }
-    let mounted = mount_with(root_only, &MountOptions::default());
+    let mounted = mount_with(root_only, &crate::test_utils::uncached());
     assert_eq!(use_all(&mounted), expected);
     mounted.unmount();
     let mut killing = server();
@@ -291,7 +291,7 @@ fn neither_user_0_nor_a_server_that_checks_costs_a_request() {
     }
     // Other groups cost one: whether one of them is that of the directory.
     let credentials = Credentials { groups: vec![], ..user() };
-    let options = MountOptions { credentials, permissions: Permissions::Server, ..MountOptions::default() };
+    let options = MountOptions { credentials, permissions: Permissions::Server, ..crate::test_utils::uncached() };
     let mounted = mount_with(killing, &options);
     assert_eq!(use_all(&mounted), expected);
     mounted.unmount();
@@ -315,7 +315,7 @@ fn a_server_that_checks_is_asked_by_access() {
 
 #[test]
 fn user_0_executes_only_what_somebody_may_execute() {
-    let mounted = mount_with(server(), &MountOptions::default());
+    let mounted = mount_with(server(), &crate::test_utils::uncached());
     let f = at(mounted.fs.root(), "d/f").unwrap();
     for (permissions, expected) in [(0, refused(Errno::EACCES)), (0o666, refused(Errno::EACCES)), (0o001, Ok(()))] {
         mounted.server(|server| server.attr_mut("d/f").permissions = permissions);
@@ -335,7 +335,7 @@ fn dots_at_the_end_of_a_path_are_searched_for_like_names() {
             for search in [0, SEARCH] {
                 let mut server = server();
                 server.attr_mut("d").permissions = READ << shift | WRITE << shift | search << shift;
-                let mounted = mount_with(server, &MountOptions::default());
+                let mounted = mount_with(server, &crate::test_utils::uncached());
                 let fs = mounted.fs.with_credentials(who.clone());
                 let expected = if search == 0 { refused(Errno::EACCES) } else { Ok(()) };
                 assert_eq!(fs.metadata(path).map(drop), expected, "{path} {who:?}");
@@ -350,7 +350,7 @@ fn dots_at_the_end_of_a_path_are_searched_for_like_names() {
 fn who_may_list_a_directory_and_not_search_it_gets_names_alone() {
     let mut server = server();
     server.attr_mut("d").permissions = 0o744;
-    let mounted = mount_with(server, &MountOptions::default());
+    let mounted = mount_with(server, &crate::test_utils::uncached());
     let stranger = Credentials { uid: 4, gid: 7, ..Credentials::default() };
     let root = mounted.fs.root().with_credentials(&Arc::new(stranger.clone()));
     let d = root.lookup("d").unwrap().0;
@@ -374,7 +374,7 @@ fn who_may_list_a_directory_and_not_search_it_gets_names_alone() {
 fn attributes_of_unknown_namespaces_are_for_who_may_use_the_file() {
     let mut server = server();
     server.attr_mut("d/f").permissions = 0o604;
-    let mounted = mount_with(server, &MountOptions::default());
+    let mounted = mount_with(server, &crate::test_utils::uncached());
     for (who, shift) in users() {
         let root = mounted.fs.root().with_credentials(&Arc::new(who));
         let f = at(&root, "d/f").unwrap();

@@ -10,7 +10,7 @@ fn mount_read_only(who: Credentials) -> Mounted {
     for path in ["", "d", "d/f"] {
         server.attr_mut(path).permissions = 0o777;
     }
-    mount_with(server, &MountOptions { read_only: true, credentials: who, ..MountOptions::default() })
+    mount_with(server, &MountOptions { read_only: true, credentials: who, ..crate::test_utils::uncached() })
 }
 
 const EROFS: Error = Error::Refused(Errno::EROFS);

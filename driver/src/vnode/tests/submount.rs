@@ -19,7 +19,7 @@ fn walk(root: &Node, path: &str) -> Node {
 
 #[test]
 fn each_submount_is_a_device_of_its_own() {
-    let mounted = mount_with(server(true), &MountOptions::default());
+    let mounted = mount_with(server(true), &crate::test_utils::uncached());
     let root = mounted.fs.root();
     let [d, sub, sub_d, nested] = ["d", "sub", "sub/d", "sub/d/nested"].map(|path| walk(root, path));
     let in_nested = walk(root, "sub/d/nested/d/f");
@@ -42,7 +42,7 @@ fn each_submount_is_a_device_of_its_own() {
 
 #[test]
 fn what_a_listing_brings_is_on_its_device() {
-    let mounted = mount_with(server(true), &MountOptions::default());
+    let mounted = mount_with(server(true), &crate::test_utils::uncached());
     let root = mounted.fs.root();
     let sub = walk(root, "sub");
     for (directory, name, device) in [(root, "d", root), (root, "sub", &sub), (&sub, "f", &sub)] {
@@ -63,7 +63,7 @@ fn what_a_listing_brings_is_on_its_device() {
 
 #[test]
 fn a_name_stays_on_its_device() {
-    let mounted = mount_with(server(true), &MountOptions::default());
+    let mounted = mount_with(server(true), &crate::test_utils::uncached());
     let root = mounted.fs.root();
     let (f, sub, nested) = (walk(root, "f"), walk(root, "sub"), walk(root, "sub/d/nested"));
     let (_, sent) = mounted.sent_by(|| {
@@ -90,7 +90,7 @@ fn a_name_stays_on_its_device() {
 
 #[test]
 fn another_mount_is_another_device() {
-    let [one, other] = [(); 2].map(|()| mount_with(server(true), &MountOptions::default()));
+    let [one, other] = [(); 2].map(|()| mount_with(server(true), &crate::test_utils::uncached()));
     let f = walk(one.fs.root(), "f");
     let renamed = one.fs.root().rename("f", other.fs.root(), "g", RenameFlags::empty());
     assert_eq!(renamed, Err(Error::Invalid(Errno::EXDEV)));
@@ -102,7 +102,7 @@ fn another_mount_is_another_device() {
 
 #[test]
 fn bytes_are_copied_between_devices_and_between_mounts() {
-    let [one, other] = [(); 2].map(|()| mount_with(server(true), &MountOptions::default()));
+    let [one, other] = [(); 2].map(|()| mount_with(server(true), &crate::test_utils::uncached()));
     one.server(|server| {
         server.file("f", "content");
     });
@@ -121,7 +121,7 @@ fn bytes_are_copied_between_devices_and_between_mounts() {
 
 #[test]
 fn a_server_that_does_not_announce_submounts_has_one_device() {
-    let mounted = mount_with(server(false), &MountOptions::default());
+    let mounted = mount_with(server(false), &crate::test_utils::uncached());
     let root = mounted.fs.root();
     let sub = walk(root, "sub");
     assert_eq!(sub.device(), root.device());

@@ -1,8 +1,8 @@
 //! FUSE_GETATTR: the attributes of an inode.
 
 use crate::Error;
-use crate::wire::attr::RawAttr;
-use crate::wire::{Attr, FileHandle, FromBody, Opcode, Operation};
+use crate::wire::attr::{RawAttr, ttl};
+use crate::wire::{FileHandle, FromBody, Opcode, Operation, ValidAttr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// FUSE_GETATTR of the inode that the request names.
@@ -37,7 +37,7 @@ const FH: u32 = 1;
 impl Operation for Getattr {
     const OPCODE: Opcode = Opcode(3);
     type Args = GetattrArgs;
-    type Reply = Attr;
+    type Reply = ValidAttr;
 
     fn args(&self) -> GetattrArgs {
         match self.fh {
@@ -47,11 +47,11 @@ impl Operation for Getattr {
     }
 }
 
-impl FromBody for Attr {
+impl FromBody for ValidAttr {
     type Body = GetattrBody;
 
     fn decode(body: GetattrBody) -> Result<Self, Error> {
-        body.attr.decode()
+        Ok(Self { attr: body.attr.decode()?, ttl: ttl(body.attr_valid, body.attr_valid_nsec) })
     }
 }
 
@@ -60,6 +60,7 @@ mod tests {
     use super::*;
     use crate::wire::golden;
     use alloc::vec::Vec;
+    use core::time::Duration;
 
     /// `fuse_attr_out`.
     fn body(attr: &[u8]) -> Vec<u8> {
@@ -90,7 +91,22 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_from_the_bytes_of_fuse_h() {
-        assert_eq!(golden::reply::<Getattr>(&body(&golden::ATTR)), Ok(golden::attr()));
+        let valid = ValidAttr { attr: golden::attr(), ttl: Duration::new(0x41, 0x42) };
+        assert_eq!(golden::reply::<Getattr>(&body(&golden::ATTR)), Ok(valid));
+    }
+
+    #[test]
+    fn any_time_to_live_is_good() {
+        for (at, patch, ttl) in [
+            (8, &1_000_000_000_u32.to_le_bytes()[..], Duration::new(0x41, 999_999_999)),
+            (8, &[0xff; 4], Duration::new(0x41, 999_999_999)),
+            (0, &[0xff; 8], Duration::new(u64::MAX, 0x42)),
+            (0, &[0xff; 16], Duration::MAX),
+            (0, &[0; 16], Duration::ZERO),
+        ] {
+            let body = golden::patched(&body(&golden::ATTR), at, patch);
+            assert_eq!(golden::reply::<Getattr>(&body), Ok(ValidAttr { attr: golden::attr(), ttl }));
+        }
     }
 
     #[test]

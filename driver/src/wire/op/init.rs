@@ -241,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn flags_about_caches_have_the_numbers_of_fuse_h() {
+        for (flag, number) in [
+            (InitFlags::AUTO_INVAL_DATA, 0x1000),
+            (InitFlags::WRITEBACK_CACHE, 0x1_0000),
+            (InitFlags::CACHE_SYMLINKS, 0x80_0000),
+            (InitFlags::EXPLICIT_INVAL_DATA, 0x200_0000),
+        ] {
+            assert_eq!(flag.bits(), number, "{flag:?}");
+        }
+    }
+
+    #[test]
     fn a_reply_is_read_from_the_bytes_of_fuse_h() {
         let reply = InitReply::decode(&REPLY).unwrap();
         assert_eq!((reply.major, reply.minor, reply.max_readahead), (7, 38, 128 << 10));

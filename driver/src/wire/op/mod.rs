@@ -64,7 +64,7 @@ pub(crate) use init::{Init, InitReply};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use link::Link;
 pub(crate) use listxattr::{Listxattr, ListxattrSize};
-pub(crate) use lookup::Lookup;
+pub(crate) use lookup::{LookedUp, Lookup};
 pub(crate) use lseek::{Found, Lseek, Whence};
 pub(crate) use mkdir::Mkdir;
 pub(crate) use mknod::Mknod;

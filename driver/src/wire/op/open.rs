@@ -197,6 +197,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_says_of_an_open_file_has_the_numbers_of_fuse_h() {
+        for (flag, number) in [
+            (FopenFlags::DIRECT_IO, 0x1),
+            (FopenFlags::KEEP_CACHE, 0x2),
+            (FopenFlags::NONSEEKABLE, 0x4),
+            (FopenFlags::CACHE_DIR, 0x8),
+            (FopenFlags::STREAM, 0x10),
+            (FopenFlags::NOFLUSH, 0x20),
+            (FopenFlags::PARALLEL_DIRECT_WRITES, 0x40),
+        ] {
+            assert_eq!(flag.bits(), number, "{flag:?}");
+        }
+    }
+
+    #[test]
     fn any_reply_is_good() {
         assert_eq!(golden::reply::<Open>(&[0; 16]).unwrap().fh, FileHandle(0));
         assert_eq!(golden::reply::<Open>(&[0xff; 16]).unwrap().fh, FileHandle(u64::MAX));

@@ -1,7 +1,7 @@
 //! FUSE_SETATTR: changes the attributes of an inode.
 
 use crate::Timestamp;
-use crate::wire::{Attr, FileHandle, FileType, LockOwner, Opcode, Operation};
+use crate::wire::{FileHandle, FileType, LockOwner, Opcode, Operation, ValidAttr};
 use zerocopy::{Immutable, IntoBytes};
 
 /// FUSE_SETATTR of the inode that the request names.
@@ -135,7 +135,7 @@ impl Operation for Setattr {
     const TAKES_SPACE: bool = true;
     type Args = SetattrArgs;
     /// What the attributes are now.
-    type Reply = Attr;
+    type Reply = ValidAttr;
 
     fn args(&self) -> SetattrArgs {
         let mut args = SetattrArgs::new(&self.changes, self.file_type);
@@ -160,6 +160,7 @@ mod tests {
     use crate::wire::golden;
     use alloc::vec;
     use alloc::vec::Vec;
+    use core::time::Duration;
 
     const NOTHING: Setattr = Setattr {
         fh: None,
@@ -270,7 +271,13 @@ mod tests {
 
     #[test]
     fn a_reply_is_the_attributes() {
-        let body = [&[0; 16][..], &golden::ATTR].concat();
-        assert_eq!(golden::reply::<Setattr>(&body), Ok(golden::attr()));
+        #[rustfmt::skip]
+        let head = [
+            0x41, 0, 0, 0, 0, 0, 0, 0,      // attr_valid
+            0x42, 0, 0, 0,                  // attr_valid_nsec
+            0x43, 0, 0, 0,                  // dummy
+        ];
+        let valid = ValidAttr { attr: golden::attr(), ttl: Duration::new(0x41, 0x42) };
+        assert_eq!(golden::reply::<Setattr>(&[&head[..], &golden::ATTR].concat()), Ok(valid));
     }
 }

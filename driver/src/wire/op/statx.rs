@@ -1,7 +1,7 @@
 //! FUSE_STATX: the attributes of an inode with its time of birth (minor 39).
 
-use crate::wire::attr::{file_type, size_bytes, timestamp};
-use crate::wire::{Attr, FileHandle, FromBody, Opcode, Operation};
+use crate::wire::attr::{file_type, size_bytes, timestamp, ttl};
+use crate::wire::{Attr, FileHandle, FromBody, Opcode, Operation, ValidAttr};
 use crate::{Error, Timestamp};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -84,7 +84,7 @@ impl Operation for Statx {
     const OPTIONAL: bool = true;
     type Args = StatxArgs;
     /// The attributes, and when the inode was made, if the server knows.
-    type Reply = (Attr, Option<Timestamp>);
+    type Reply = (ValidAttr, Option<Timestamp>);
 
     fn args(&self) -> StatxArgs {
         let (getattr_flags, fh) = match self.fh {
@@ -95,7 +95,7 @@ impl Operation for Statx {
     }
 }
 
-impl FromBody for (Attr, Option<Timestamp>) {
+impl FromBody for (ValidAttr, Option<Timestamp>) {
     type Body = StatxBody;
 
     fn decode(body: StatxBody) -> Result<Self, Error> {
@@ -119,7 +119,7 @@ impl FromBody for (Attr, Option<Timestamp>) {
             submount: body.attributes & body.attributes_mask & MOUNT_ROOT != 0,
         };
         let born = if body.mask & BTIME != 0 { Some(body.btime.decode()?) } else { None };
-        Ok((attr, born))
+        Ok((ValidAttr { attr, ttl: ttl(body.attr_valid, body.attr_valid_nsec) }, born))
     }
 }
 
@@ -132,6 +132,7 @@ fn encode_rdev(major: u32, minor: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::wire::{FileType, golden};
+    use core::time::Duration;
 
     /// `fuse_statx_out`.
     #[rustfmt::skip]
@@ -182,7 +183,7 @@ mod tests {
     ];
     const MASK_AT: usize = 32;
 
-    fn decode(at: usize, patch: &[u8]) -> Result<(Attr, Option<Timestamp>), Error> {
+    fn decode(at: usize, patch: &[u8]) -> Result<(ValidAttr, Option<Timestamp>), Error> {
         golden::reply::<Statx>(&golden::patched(&BODY, at, patch))
     }
 
@@ -220,7 +221,17 @@ mod tests {
             submount: true,
         };
         let born = Timestamp { seconds: 0x71, nanoseconds: 0x72 };
-        assert_eq!(golden::reply::<Statx>(&BODY), Ok((attr, Some(born))));
+        let valid = ValidAttr { attr, ttl: Duration::new(0x61, 0x62) };
+        assert_eq!(golden::reply::<Statx>(&BODY), Ok((valid, Some(born))));
+    }
+
+    #[test]
+    fn any_time_to_live_is_good() {
+        let ttl = |at, patch: &[u8]| decode(at, patch).unwrap().0.ttl;
+        assert_eq!(ttl(8, &1_000_000_000_u32.to_le_bytes()), Duration::new(0x61, 999_999_999));
+        assert_eq!(ttl(8, &[0xff; 4]), Duration::new(0x61, 999_999_999));
+        assert_eq!(ttl(0, &[0xff; 12]), Duration::MAX);
+        assert_eq!(ttl(0, &[0; 12]), Duration::ZERO);
     }
 
     #[test]
@@ -232,8 +243,8 @@ mod tests {
 
     #[test]
     fn a_mount_root_counts_only_if_the_server_says_that_it_knows() {
-        assert!(!decode(88, &[0; 8]).unwrap().0.submount);
-        assert!(!decode(40, &[0; 8]).unwrap().0.submount);
+        assert!(!decode(88, &[0; 8]).unwrap().0.attr.submount);
+        assert!(!decode(40, &[0; 8]).unwrap().0.attr.submount);
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Life {
 
 /// Mounts, and leaves permissions to the server.
 fn mount(channel: FakeChannel) -> Result<Mounted, Error> {
-    let options = MountOptions { permissions: Permissions::Server, ..MountOptions::default() };
+    let options = MountOptions { permissions: Permissions::Server, ..crate::test_utils::uncached() };
     Ok(Mounted { fs: test_utils::mount(channel.clone(), &options)?, channel })
 }
 
