@@ -11,7 +11,7 @@ use crate::vnode::{
     XattrFlags,
 };
 use crate::wire::{FileHandle, Getattr, InHeader, NodeId, Operation, OutHeader, Read, Unique};
-use crate::{FileType, InitFlags, CacheMode, MountOptions, Permissions, VirtioFs};
+use crate::{CacheMode, FileType, InitFlags, MountOptions, Permissions, VirtioFs};
 use std::boxed::Box;
 use std::vec::Vec;
 use zerocopy::{FromBytes, IntoBytes};

@@ -39,7 +39,8 @@ impl Cache {
     ) {
         let (from, to) = (Change::new(directory, stamp), Change::new(new_directory, stamp));
         // In one directory the second number is the last.
-        let from = Change { number: if core::ptr::eq(directory, new_directory) { to.number } else { from.number }, ..from };
+        let from =
+            Change { number: if core::ptr::eq(directory, new_directory) { to.number } else { from.number }, ..from };
         let moved = self.take_name(directory, name);
         let replaced = self.take_name(new_directory, new_name);
         if let Some((target, expires)) = moved {

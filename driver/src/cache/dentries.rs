@@ -171,8 +171,7 @@ impl<T> Table<T> {
         }
         let at = self.slots.len() as u32;
         let slots = &mut self.slots;
-        let has_room = slots.try_reserve(1).is_ok()
-            && self.index.try_reserve(1, |&at| slots[at as usize].hash).is_ok();
+        let has_room = slots.try_reserve(1).is_ok() && self.index.try_reserve(1, |&at| slots[at as usize].hash).is_ok();
         if !has_room {
             return Some(slot);
         }

@@ -1,8 +1,8 @@
 //! Inodes, and what is known of them.
 
 use super::{Cache, Serial, Stamp};
-use crate::wire::{Attr, Entry, FileType, InitFlags, NodeId};
 use crate::Instant;
+use crate::wire::{Attr, Entry, FileType, InitFlags, NodeId};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -135,7 +135,8 @@ impl Inode {
         let mut attributes = self.attributes.write();
         // Of two changes that were under way together it is not known which was the last.
         let expires = if attributes.changed <= stamp.changes { expires } else { EXPIRED };
-        *attributes = Attributes { attr: Some(*attr), expires, mode_expires: expires, changed: self.cache.count_change() };
+        *attributes =
+            Attributes { attr: Some(*attr), expires, mode_expires: expires, changed: self.cache.count_change() };
     }
 
     /// A local change is complete that made size, times, links or blocks unknown, but neither owner nor mode, unless

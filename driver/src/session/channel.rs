@@ -1,8 +1,8 @@
 //! What carries requests to the server and replies back.
 
 use super::Traffic;
-use crate::{Error, Instant};
 use crate::wire::{FromBody, InHeader, Interrupt, NodeId, Operation, OutHeader, Unique};
+use crate::{Error, Instant};
 use core::iter;
 use zerocopy::IntoBytes;
 

@@ -1,9 +1,9 @@
 //! A channel to the fake server without a device between.
 
 use super::{FakeServer, Outcome, opcode};
-use crate::{Error, Instant};
 use crate::session::{Channel, Expected, Limits, Reply, Request};
 use crate::wire::{OutHeader, Unique};
+use crate::{Error, Instant};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;

@@ -2,7 +2,9 @@
 
 use super::Node;
 use super::node::unless_lacking;
-use crate::wire::{Access, CheckAccess, FileHandle, FileType, Getattr, InitFlags, SetAttr, SetTime, Setattr, Statx, ValidAttr};
+use crate::wire::{
+    Access, CheckAccess, FileHandle, FileType, Getattr, InitFlags, SetAttr, SetTime, Setattr, Statx, ValidAttr,
+};
 use crate::{Attr, Errno, Error, Timestamp};
 
 /// Set-group-id.
@@ -44,12 +46,7 @@ impl Node {
     }
 
     /// Sends a change of attributes, and remembers what it made of them.
-    fn change_attr(
-        &self,
-        fh: Option<FileHandle>,
-        changes: SetAttr,
-        kill_suidgid: bool,
-    ) -> Result<Attr, Error> {
+    fn change_attr(&self, fh: Option<FileHandle>, changes: SetAttr, kill_suidgid: bool) -> Result<Attr, Error> {
         let stamp = self.cache().stamp();
         let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
         match self.call(&setattr) {

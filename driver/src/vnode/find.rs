@@ -2,7 +2,7 @@
 
 use super::{Node, View};
 use crate::cache::{Dentry, Inode};
-use crate::wire::{Attr, Lookup, LookedUp, Name};
+use crate::wire::{Attr, LookedUp, Lookup, Name};
 use crate::{Errno, Error, Instant};
 use alloc::sync::Arc;
 use core::time::Duration;

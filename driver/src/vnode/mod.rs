@@ -20,10 +20,10 @@ pub use crate::wire::{
 };
 pub use dir::{Dir, DirEntry};
 pub use file::{Durability, OpenFile};
+pub(crate) use find::Found;
 pub use lock::Wait;
 pub use node::Node;
 pub use superblock::Permissions;
-pub(crate) use find::Found;
 pub(crate) use superblock::{Superblock, View};
 
 #[cfg(test)]

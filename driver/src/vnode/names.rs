@@ -59,8 +59,8 @@ impl Node {
         let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
         // The server only makes files, and never opens what exists: that takes permissions of its own, and virtiofsd
         // remembers an inode for ever that CREATE finds and cannot open.
-        let mut looks_first = !exclusive
-            && (self.is_checked() || self.superblock().expect_writable().is_err() || self.knows(name));
+        let mut looks_first =
+            !exclusive && (self.is_checked() || self.superblock().expect_writable().is_err() || self.knows(name));
         for _ in 0..CREATE_ATTEMPTS {
             if looks_first {
                 match self.lookup(name.bytes()) {

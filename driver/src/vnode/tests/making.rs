@@ -44,7 +44,8 @@ fn the_umask_is_applied_by_the_side_that_was_agreed_on() {
         let left = 0o7777 & !umask;
         for (opcode, make) in MAKERS {
             for (server, mode) in [(server(init::DONT_MASK, 0), 0o7777), (server(0, init::DONT_MASK), left)] {
-                let mounted = mount_with(server, &MountOptions { credentials: who.clone(), ..crate::test_utils::uncached() });
+                let mounted =
+                    mount_with(server, &MountOptions { credentials: who.clone(), ..crate::test_utils::uncached() });
                 assert_eq!(make(mounted.fs.root()), left, "{} {umask:o}", opcode::name(opcode));
                 assert_eq!(sent_mode(&mounted, opcode), (mode.into(), umask.into()), "{}", opcode::name(opcode));
                 mounted.unmount();
@@ -127,7 +128,8 @@ fn the_directorys_group_is_sent_if_the_user_is_in_it() {
             server.attr_mut("").gid = group;
             // That the user's own group is among the others says nothing new.
             let credentials = Credentials { groups: vec![100, 200, 300], ..user() };
-            let options = MountOptions { credentials, permissions: Permissions::Server, ..crate::test_utils::uncached() };
+            let options =
+                MountOptions { credentials, permissions: Permissions::Server, ..crate::test_utils::uncached() };
             let mounted = mount_with(server, &options);
             make(mounted.fs.root());
             let extensions = mounted.server(|server| server.last_extensions(opcode).unwrap().clone());
