@@ -1,6 +1,6 @@
 //! What carries requests to the server and replies back.
 
-use super::Traffic;
+use super::{Payload, Room, Traffic};
 use crate::wire::{FromBody, InHeader, Interrupt, NodeId, Operation, OutHeader, Unique};
 use crate::{Error, Instant};
 use core::iter;
@@ -10,21 +10,25 @@ use zerocopy::IntoBytes;
 const ARGS_MAX_BYTES: usize = 88;
 
 /// One request with the room for its reply.
+///
+/// What it carries and the room for data may lie in several slices. A channel has room for
+/// [`Limits::max_data_bytes`] of them if they meet at 4 KiB boundaries of memory: each slice but the first begins at
+/// one, each but the last ends at one.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct Request<'a, 'b> {
     header: InHeader,
     args: [u8; ARGS_MAX_BYTES],
     args_bytes: usize,
     /// Names; those that are not empty are sent, each followed by a NUL byte.
     names: [&'a [u8]; 2],
     /// What follows the names.
-    payload: &'a [u8],
+    payload: Payload<'a>,
     /// The length of the reply's fixed body.
     body_bytes: usize,
     reply_may_be_empty: bool,
     waits_for_others: bool,
     /// Room for the data of the reply, which follows the fixed body.
-    data: &'a mut [u8],
+    data: Room<'a, 'b>,
 }
 
 /// A good reply.
@@ -66,9 +70,9 @@ pub(crate) trait Channel: Send + Sync {
     /// # Locking
     ///
     /// Waits. No lock may be held that another call of the driver takes.
-    fn exchange<'a>(
+    fn exchange<'a, 'b>(
         &self,
-        requests: &mut dyn Iterator<Item = Request<'a>>,
+        requests: &mut dyn Iterator<Item = Request<'a, 'b>>,
         done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
     );
 
@@ -77,7 +81,7 @@ pub(crate) trait Channel: Send + Sync {
     /// # Errors
     ///
     /// [`Error::Device`] if the device failed.
-    fn post(&self, request: &Request<'_>) -> Result<(), Error>;
+    fn post(&self, request: &Request<'_, '_>) -> Result<(), Error>;
 
     /// Waits until the device took all posted requests.
     ///
@@ -90,7 +94,7 @@ pub(crate) trait Channel: Send + Sync {
     fn shut_down(&self);
 }
 
-impl<'a> Request<'a> {
+impl<'a, 'b> Request<'a, 'b> {
     /// The most bytes that [`Self::head`] makes: every operation's arguments, and two names.
     pub(crate) const HEAD_MAX_BYTES: usize = InHeader::BYTES + ARGS_MAX_BYTES + 2 * 256;
 
@@ -98,11 +102,16 @@ impl<'a> Request<'a> {
     pub(crate) const BODY_MAX_BYTES: usize = 288;
 
     /// A request of `operation` without its names, with `payload` and with room for `data` in its reply.
-    pub(crate) fn new<O: Operation>(
+    pub(crate) fn new<O: Operation>(header: InHeader, operation: &O, payload: &'a [u8], data: &'a mut [u8]) -> Self {
+        Self::scattered(header, operation, payload.into(), data.into())
+    }
+
+    /// As [`Self::new`], with a payload and room for data that may lie in several slices.
+    pub(crate) fn scattered<O: Operation>(
         mut header: InHeader,
         operation: &O,
-        payload: &'a [u8],
-        data: &'a mut [u8],
+        payload: Payload<'a>,
+        data: Room<'a, 'b>,
     ) -> Self {
         const { assert!(size_of::<O::Args>() <= ARGS_MAX_BYTES && O::Reply::BYTES <= Self::BODY_MAX_BYTES) };
         let mut args = [0; ARGS_MAX_BYTES];
@@ -123,7 +132,7 @@ impl<'a> Request<'a> {
     }
 
     /// FUSE_INTERRUPT of the request with the number `unique`, to be posted.
-    pub(crate) fn interrupt(unique: Unique) -> Request<'static> {
+    pub(crate) fn interrupt(unique: Unique) -> Request<'static, 'static> {
         // The request's own number with `FUSE_INT_REQ_BIT`.
         let header = InHeader::new(Interrupt::OPCODE, NodeId(0), Unique(unique.0 | 1));
         Request::new(header, &Interrupt { unique }, &[], &mut [])
@@ -153,12 +162,12 @@ impl<'a> Request<'a> {
         iter::once(self.header.as_bytes()).chain(iter::once(&self.args[..self.args_bytes])).chain(names)
     }
 
-    pub(crate) fn payload(&self) -> &'a [u8] {
+    pub(crate) fn payload(&self) -> Payload<'a> {
         self.payload
     }
 
-    pub(crate) fn data(&mut self) -> &mut [u8] {
-        self.data
+    pub(crate) fn data(&mut self) -> &mut Room<'a, 'b> {
+        &mut self.data
     }
 
     pub(crate) fn opcode(&self) -> u32 {
@@ -196,7 +205,7 @@ impl Expected {
     /// What is expected of a request that was never sent.
     pub(crate) const NOTHING: Self = Self { unique: Unique(0), body_bytes: 0, data_bytes: 0, may_be_empty: false };
 
-    pub(crate) fn of(request: &Request<'_>) -> Self {
+    pub(crate) fn of(request: &Request<'_, '_>) -> Self {
         Self {
             unique: request.unique(),
             body_bytes: request.body_bytes,

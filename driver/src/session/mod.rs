@@ -5,12 +5,14 @@ mod credentials;
 mod forget;
 mod negotiate;
 mod read;
+mod slices;
 mod statistics;
 mod write;
 
 pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
 pub use credentials::{Credentials, SecurityContext};
 pub use negotiate::Negotiated;
+pub(crate) use slices::{Payload, Room};
 pub use statistics::Statistics;
 pub(crate) use statistics::Traffic;
 pub(crate) use write::WriteTo;
@@ -145,7 +147,7 @@ impl Session {
         self.exchange_one::<O>(request.with_names(operation.names()))
     }
 
-    fn exchange_one<O: Operation>(&self, request: Request<'_>) -> Result<(O::Reply, usize), Error> {
+    fn exchange_one<O: Operation>(&self, request: Request<'_, '_>) -> Result<(O::Reply, usize), Error> {
         if self.lacks::<O>() {
             return Err(Error::Refused(Errno::ENOSYS));
         }
@@ -162,9 +164,9 @@ impl Session {
     }
 
     /// As [`Channel::exchange`]; counts.
-    fn exchange<'a>(
+    fn exchange<'a, 'b>(
         &self,
-        requests: &mut dyn Iterator<Item = Request<'a>>,
+        requests: &mut dyn Iterator<Item = Request<'a, 'b>>,
         done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
     ) {
         self.channel.exchange(&mut requests.inspect(|request| self.counters.sent(request)), &mut |place, reply| {
@@ -176,7 +178,7 @@ impl Session {
     }
 
     /// As [`Channel::post`]; counts.
-    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+    fn post(&self, request: &Request<'_, '_>) -> Result<(), Error> {
         self.counters.sent(request);
         self.channel.post(request)
     }

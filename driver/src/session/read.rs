@@ -1,9 +1,10 @@
 //! Large reads: several READ requests in flight together.
 
-use super::{Credentials, Request, Session};
+use super::{Credentials, Payload, Request, Room, Session};
 use crate::wire::{FileHandle, NodeId, OpenFlags, Read};
 use crate::{Errno, Error};
 use core::cell::Cell;
+use core::iter;
 
 impl Session {
     /// Reads from an open file into `buffer`, in requests of [`Negotiated::max_transfer_bytes`](super::Negotiated) that
@@ -22,12 +23,38 @@ impl Session {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
-        let room = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
-        let readable = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        let buffer = &mut buffer[..readable];
-        let total = buffer.len();
+        self.read_room(who, nodeid, fh, flags, offset, buffer.into())
+    }
+
+    /// As [`Self::read`], into several buffers, one after the other. They have to meet at 4 KiB boundaries of memory:
+    /// each but the first begins at one, each but the last ends at one. If not, requests may not fit: `EINVAL`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a page cache will use it"))]
+    pub(crate) fn read_into(
+        &self,
+        who: &Credentials,
+        nodeid: NodeId,
+        fh: FileHandle,
+        flags: OpenFlags,
+        offset: u64,
+        buffers: &mut [&mut [u8]],
+    ) -> Result<usize, Error> {
+        self.read_room(who, nodeid, fh, flags, offset, buffers.into())
+    }
+
+    fn read_room(
+        &self,
+        who: &Credentials,
+        nodeid: NodeId,
+        fh: FileHandle,
+        flags: OpenFlags,
+        offset: u64,
+        mut room: Room<'_, '_>,
+    ) -> Result<usize, Error> {
+        let readable = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
+        let mut rest = room.take(usize::try_from(readable).unwrap_or(usize::MAX));
+        let total = rest.len();
         let unit = self.negotiated.max_transfer_bytes;
-        // Up to where the buffer is filled without a gap, as far as the replies tell, and what stopped it there.
+        // Up to where the room is filled without a gap, as far as the replies tell, and what stopped it there.
         let filled = Cell::new(total);
         let error = Cell::new(None);
         let stop = |at, why| {
@@ -36,13 +63,14 @@ impl Session {
                 error.set(why);
             }
         };
-        let mut at = 0;
-        let mut requests = buffer.chunks_mut(unit).map_while(|chunk| {
-            let offset = offset + at as u64;
-            at += chunk.len();
-            let read = Read { fh, offset, size_bytes: chunk.len() as u32, flags };
+        let mut requests = iter::from_fn(|| {
+            let offset = offset + (total - rest.len()) as u64;
+            let chunk = rest.take(unit);
             // Behind a short reply there is nothing to read.
-            (filled.get() == total).then(|| Request::new(self.header::<Read>(who, nodeid), &read, &[], chunk))
+            (chunk.len() > 0 && filled.get() == total).then(|| {
+                let read = Read { fh, offset, size_bytes: chunk.len() as u32, flags };
+                Request::scattered(self.header::<Read>(who, nodeid), &read, Payload::default(), chunk)
+            })
         });
         self.exchange(&mut requests, &mut |place, reply| {
             let start = place * unit;

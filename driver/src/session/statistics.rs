@@ -64,7 +64,7 @@ impl Counters {
     }
 
     /// Counts a request that is about to be sent.
-    pub(super) fn sent(&self, request: &Request<'_>) {
+    pub(super) fn sent(&self, request: &Request<'_, '_>) {
         if let Some(counter) = self.requests.get(request.opcode() as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,9 +1,10 @@
 //! Large writes: several WRITE requests in flight together.
 
-use super::{Credentials, Request, Session};
+use super::{Credentials, Payload, Request, Room, Session};
 use crate::wire::{FileHandle, FromBody, NodeId, OpenFlags, Write, WriteFlags, Written};
 use crate::{Errno, Error};
 use core::cell::Cell;
+use core::iter;
 
 /// Which open file is written to, and how.
 #[derive(Clone, Copy, Debug)]
@@ -26,17 +27,41 @@ impl Session {
     /// Those of [`Self::call`]; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1, and `EFBIG` if it is the largest;
     /// `EIO` if the server writes nothing and does not say why.
     pub(crate) fn write(&self, who: &Credentials, to: WriteTo, offset: u64, data: &[u8]) -> Result<usize, Error> {
+        self.write_payload(who, to, offset, data.into())
+    }
+
+    /// As [`Self::write`], from several buffers, one after the other, which have to meet as those of
+    /// [`Self::read_into`] do.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a page cache will use it"))]
+    pub(crate) fn write_from(
+        &self,
+        who: &Credentials,
+        to: WriteTo,
+        offset: u64,
+        data: &[&[u8]],
+    ) -> Result<usize, Error> {
+        self.write_payload(who, to, offset, data.into())
+    }
+
+    fn write_payload(
+        &self,
+        who: &Credentials,
+        to: WriteTo,
+        offset: u64,
+        mut data: Payload<'_>,
+    ) -> Result<usize, Error> {
         let room = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
-        if room == 0 && !data.is_empty() {
+        if room == 0 && data.len() > 0 {
             return Err(Error::Invalid(Errno::EFBIG));
         }
-        let data = &data[..data.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+        let mut data = data.take(usize::try_from(room).unwrap_or(usize::MAX));
         let unit = self.negotiated.max_write_bytes;
         if !to.flags.contains(OpenFlags::APPEND) {
             return self.with_space(|| self.write_together(who, to, offset, data));
         }
         let mut written = 0;
-        for chunk in data.chunks(unit) {
+        while data.len() > 0 {
+            let chunk = data.take(unit);
             match self.with_space(|| self.write_together(who, to, offset + written as u64, chunk)) {
                 Ok(bytes) => written += bytes,
                 Err(error) if written == 0 => return Err(error),
@@ -49,7 +74,7 @@ impl Session {
         Ok(written)
     }
 
-    fn write_together(&self, who: &Credentials, to: WriteTo, offset: u64, data: &[u8]) -> Result<usize, Error> {
+    fn write_together(&self, who: &Credentials, to: WriteTo, offset: u64, data: Payload<'_>) -> Result<usize, Error> {
         let WriteTo { nodeid, fh, flags, write_flags } = to;
         let unit = self.negotiated.max_write_bytes;
         let total = data.len();
@@ -62,11 +87,15 @@ impl Session {
                 error.set(Some(why));
             }
         };
-        let mut requests = data.chunks(unit).enumerate().map_while(|(place, chunk)| {
-            let offset = offset + (place * unit) as u64;
-            let write = Write { fh, offset, size_bytes: chunk.len() as u32, flags, write_flags, lock_owner: None };
+        let mut rest = data;
+        let mut requests = iter::from_fn(|| {
+            let offset = offset + (total - rest.len()) as u64;
+            let chunk = rest.take(unit);
             // Behind an error there is nothing to write.
-            (complete.get() == total).then(|| Request::new(self.header::<Write>(who, nodeid), &write, chunk, &mut []))
+            (chunk.len() > 0 && complete.get() == total).then(|| {
+                let write = Write { fh, offset, size_bytes: chunk.len() as u32, flags, write_flags, lock_owner: None };
+                Request::scattered(self.header::<Write>(who, nodeid), &write, chunk, Room::default())
+            })
         });
         self.exchange(&mut requests, &mut |place, reply| {
             let start = place * unit;

@@ -70,15 +70,15 @@ struct State {
 }
 
 /// A request that the server has seen already, and perhaps answered, which nobody knows yet.
-struct InFlight<'a> {
+struct InFlight<'a, 'b> {
     place: usize,
-    request: Request<'a>,
+    request: Request<'a, 'b>,
     outcome: Outcome,
     /// INTERRUPT was sent.
     interrupted: bool,
 }
 
-impl InFlight<'_> {
+impl InFlight<'_, '_> {
     fn is_late(&self) -> bool {
         matches!(self.outcome, Outcome::Later(_))
     }
@@ -163,7 +163,7 @@ impl FakeChannel {
         if state.is_reset { Err(RESET) } else { Ok(()) }
     }
 
-    fn send(&self, request: &mut Request<'_>) -> Outcome {
+    fn send(&self, request: &mut Request<'_, '_>) -> Outcome {
         let room = request.reply_head_bytes() + request.data().len();
         let bytes = request_bytes(request);
         let mut server = self.server.lock();
@@ -173,7 +173,7 @@ impl FakeChannel {
 
     /// Takes the replies that have come since. If there is none that could be given to the driver, gives the waiting
     /// thread its chance to give up.
-    fn look_for_late_replies(&self, in_flight: &mut VecDeque<InFlight<'_>>) {
+    fn look_for_late_replies(&self, in_flight: &mut VecDeque<InFlight<'_, '_>>) {
         for one in in_flight.iter_mut() {
             if let Outcome::Later(unique) = one.outcome
                 && let Some(reply) = self.server.lock().take_late_reply(unique)
@@ -201,7 +201,7 @@ impl FakeChannel {
     }
 
     /// Gives a reply to the driver as far as it fits.
-    fn deliver(&self, in_flight: InFlight<'_>, done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>)) {
+    fn deliver(&self, in_flight: InFlight<'_, '_>, done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>)) {
         let InFlight { place, mut request, outcome, .. } = in_flight;
         let reply = outcome.into_reply().unwrap_or_default();
         let expected = Expected::of(&request);
@@ -211,8 +211,12 @@ impl FakeChannel {
             self.reset();
             return done(place, Err(RESET));
         }
-        let (written, data) = reply.split_at(head_bytes.min(reply.len()));
-        request.data()[..data.len()].copy_from_slice(data);
+        let (written, mut data) = reply.split_at(head_bytes.min(reply.len()));
+        for slice in request.data().slices() {
+            let (now, later) = data.split_at(slice.len().min(data.len()));
+            slice[..now.len()].copy_from_slice(now);
+            data = later;
+        }
         let mut head = vec![0; head_bytes];
         head[..written.len()].copy_from_slice(written);
         let (header, body) = head.split_at(OutHeader::BYTES);
@@ -241,9 +245,9 @@ impl Channel for FakeChannel {
         self.state.lock().now
     }
 
-    fn exchange<'a>(
+    fn exchange<'a, 'b>(
         &self,
-        requests: &mut dyn Iterator<Item = Request<'a>>,
+        requests: &mut dyn Iterator<Item = Request<'a, 'b>>,
         done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
     ) {
         let mut requests = requests.enumerate();
@@ -269,7 +273,7 @@ impl Channel for FakeChannel {
             }
             self.look_for_late_replies(&mut in_flight);
             let is_reset = self.is_reset();
-            let may_end = |one: &InFlight<'_>| is_reset || !one.is_late();
+            let may_end = |one: &InFlight<'_, '_>| is_reset || !one.is_late();
             let next = match completion {
                 Completion::InOrder => in_flight.iter().position(may_end),
                 Completion::Reversed => in_flight.iter().rposition(may_end),
@@ -282,7 +286,7 @@ impl Channel for FakeChannel {
         }
     }
 
-    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+    fn post(&self, request: &Request<'_, '_>) -> Result<(), Error> {
         self.carry()?;
         let bytes = request_bytes(request);
         let mut server = self.server.lock();
@@ -309,9 +313,9 @@ fn pause() {
 }
 
 /// The bytes of a request, in one piece.
-pub(crate) fn request_bytes(request: &Request<'_>) -> Vec<u8> {
+pub(crate) fn request_bytes(request: &Request<'_, '_>) -> Vec<u8> {
     let mut bytes: Vec<u8> = request.head().flatten().copied().collect();
-    bytes.extend_from_slice(request.payload());
+    request.payload().slices().for_each(|slice| bytes.extend_from_slice(slice));
     bytes
 }
 

@@ -5,6 +5,7 @@ mod forget;
 mod negotiate;
 mod optional;
 mod read;
+mod scattered;
 mod write;
 
 use super::{Channel, Limits, Reply, Request};
@@ -36,16 +37,16 @@ impl Channel for Recorder {
         self.channel.limits()
     }
 
-    fn exchange<'a>(
+    fn exchange<'a, 'b>(
         &self,
-        requests: &mut dyn Iterator<Item = Request<'a>>,
+        requests: &mut dyn Iterator<Item = Request<'a, 'b>>,
         done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
     ) {
         let mut requests = requests.inspect(|request| self.requests.lock().push(bytes(request)));
         self.channel.exchange(&mut requests, done);
     }
 
-    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+    fn post(&self, request: &Request<'_, '_>) -> Result<(), Error> {
         self.requests.lock().push(bytes(request));
         self.channel.post(request)
     }
@@ -55,8 +56,8 @@ impl Channel for Recorder {
     }
 }
 
-fn bytes(request: &Request<'_>) -> Vec<u8> {
-    request.head().flatten().chain(request.payload()).copied().collect()
+fn bytes(request: &Request<'_, '_>) -> Vec<u8> {
+    request.head().flatten().chain(request.payload().slices().flatten()).copied().collect()
 }
 
 /// Mounts what is behind `channel`, and keeps the bytes of all requests.

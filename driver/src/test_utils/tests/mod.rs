@@ -44,7 +44,7 @@ impl Client {
         client
     }
 
-    fn request<'a, O: Operation>(&mut self, nodeid: u64, operation: &'a O, data: &'a mut [u8]) -> Request<'a> {
+    fn request<'a, O: Operation>(&mut self, nodeid: u64, operation: &'a O, data: &'a mut [u8]) -> Request<'a, 'a> {
         self.unique += 2;
         let header = InHeader::new(O::OPCODE, NodeId(nodeid), Unique(self.unique));
         Request::new(header, operation, &[], data).with_names(operation.names())

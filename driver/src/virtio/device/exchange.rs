@@ -60,9 +60,9 @@ impl<H: Hal> Channel for Device<H> {
         self.counters.read()
     }
 
-    fn exchange<'a>(
+    fn exchange<'a, 'b>(
         &self,
-        requests: &mut dyn Iterator<Item = Request<'a>>,
+        requests: &mut dyn Iterator<Item = Request<'a, 'b>>,
         done: &mut dyn FnMut(usize, Result<Reply<'_>, Error>),
     ) {
         let queue = self.request_queue();
@@ -148,7 +148,7 @@ impl<H: Hal> Channel for Device<H> {
         }
     }
 
-    fn post(&self, request: &Request<'_>) -> Result<(), Error> {
+    fn post(&self, request: &Request<'_, '_>) -> Result<(), Error> {
         let queue = &self.high_priority;
         let deadline = self.deadline();
         loop {

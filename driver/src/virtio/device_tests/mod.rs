@@ -4,6 +4,7 @@ mod arming;
 mod hostile;
 mod interrupted;
 mod service;
+mod slices;
 mod startup;
 mod stopping;
 mod waking;

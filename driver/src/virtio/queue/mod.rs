@@ -252,11 +252,11 @@ impl<H: Hal> Queue<H> {
     /// # Safety
     ///
     /// The buffers of the requests must stay valid, and be left alone, until `owned` is empty again.
-    pub(super) unsafe fn submit<'a>(
+    pub(super) unsafe fn submit<'a, 'b>(
         &self,
         platform: &dyn Platform,
         owned: &mut Owned,
-        source: &mut dyn FnMut() -> Option<(usize, Request<'a>)>,
+        source: &mut dyn FnMut() -> Option<(usize, Request<'a, 'b>)>,
         refused: &mut dyn FnMut(usize, Error),
     ) -> bool {
         self.with_slots(platform, *owned, |slots| {
@@ -278,7 +278,7 @@ impl<H: Hal> Queue<H> {
     ///
     /// [`Error::Invalid`] if the request is longer than [`POST_MAX_BYTES`]; [`Error::Protocol`] if the device broke the
     /// rules of the used ring. It must be reset then.
-    pub(super) fn post(&self, platform: &dyn Platform, request: &Request<'_>) -> Result<Option<bool>, Error> {
+    pub(super) fn post(&self, platform: &dyn Platform, request: &Request<'_, '_>) -> Result<Option<bool>, Error> {
         self.with_slots(platform, Owned::default(), |slots| {
             slots.harvest().map_err(Error::Protocol)?;
             if !slots.has_free() {

@@ -160,28 +160,27 @@ impl<H: Hal> Slots<H> {
     /// # Safety
     ///
     /// The buffers of `request` must stay valid, and be left alone, until [`Self::take_finished`] gave the slot back.
-    pub(super) unsafe fn submit(&mut self, place: usize, mut request: Request<'_>) -> Result<usize, Error> {
+    pub(super) unsafe fn submit(&mut self, place: usize, mut request: Request<'_, '_>) -> Result<usize, Error> {
         let index = self.free_slot()?;
         let base = index * self.layout.slot_bytes();
         let expected = Expected::of(&request);
         let head_bytes = self.copy_head(base, &request)?;
 
         let slot = &mut self.slots[index];
-        let payload = NonNull::from(request.payload());
-        let data = NonNull::from(request.data());
         let shared = Sharing(&mut slot.segments);
-        // SAFETY: the caller vouches for the buffers.
-        let fits = unsafe {
-            shared.0.share(payload, BufferDirection::DriverToDevice)
-                && shared.0.share(data, BufferDirection::DeviceToDriver)
-        };
-        if !fits {
-            return Err(Error::Invalid(Errno::EINVAL));
+        let readable = request.payload();
+        let readable = readable.slices().map(|slice| (NonNull::from(slice), BufferDirection::DriverToDevice));
+        let writable = request.data().slices().map(|slice| (NonNull::from(slice), BufferDirection::DeviceToDriver));
+        for (slice, direction) in readable.chain(writable) {
+            // SAFETY: the caller vouches for the buffers.
+            if !unsafe { shared.0.share(slice, direction) } {
+                return Err(Error::Invalid(Errno::EINVAL));
+            }
         }
         core::mem::forget(shared);
         slot.expected = expected;
         slot.place = place;
-        slot.writable = request.reply_head_bytes() + data.len();
+        slot.writable = request.reply_head_bytes() + request.data().len();
         self.set_state(index, State::InFlight);
         self.write_chain(index, head_bytes, request.reply_head_bytes());
         Ok(index)
@@ -192,7 +191,7 @@ impl<H: Hal> Slots<H> {
     /// # Errors
     ///
     /// [`Error::Invalid`] if the request is longer than a slot.
-    pub(super) fn post(&mut self, request: &Request<'_>) -> Result<(), Error> {
+    pub(super) fn post(&mut self, request: &Request<'_, '_>) -> Result<(), Error> {
         let index = self.free_slot()?;
         let base = index * self.layout.slot_bytes();
         let mut bytes = self.copy_head(base, request)?;
@@ -200,8 +199,10 @@ impl<H: Hal> Slots<H> {
         if bytes + payload.len() > self.layout.request_bytes {
             return Err(Error::Invalid(Errno::EINVAL));
         }
-        self.memory.copy_in(base + bytes, payload);
-        bytes += payload.len();
+        for slice in payload.slices() {
+            self.memory.copy_in(base + bytes, slice);
+            bytes += slice.len();
+        }
         self.slots[index].writable = 0;
         self.set_state(index, State::Posted);
         self.write_chain(index, bytes, 0);
@@ -221,7 +222,7 @@ impl<H: Hal> Slots<H> {
     }
 
     /// Copies header, arguments and names into the slot's memory at `base`; gives their length.
-    fn copy_head(&self, base: usize, request: &Request<'_>) -> Result<usize, Error> {
+    fn copy_head(&self, base: usize, request: &Request<'_, '_>) -> Result<usize, Error> {
         let mut bytes = 0;
         for piece in request.head() {
             if bytes + piece.len() > self.layout.request_bytes {
