@@ -13,6 +13,7 @@ pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
 pub use credentials::{Credentials, SecurityContext};
 pub use negotiate::Negotiated;
 pub(crate) use slices::{Payload, Room};
+pub(crate) use read::Filled;
 pub use statistics::Statistics;
 pub(crate) use statistics::Traffic;
 pub(crate) use write::WriteTo;

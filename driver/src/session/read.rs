@@ -6,6 +6,14 @@ use crate::{Errno, Error};
 use core::cell::Cell;
 use core::iter;
 
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Filled {
+    pub(crate) bytes: usize,
+    /// What ended it before the buffers were full, if that was not the end of the file.
+    pub(crate) stopped: Option<Error>,
+}
+
 impl Session {
     /// Reads from an open file into `buffer`, in requests of [`Negotiated::max_transfer_bytes`](super::Negotiated) that
     /// are in flight together. Gives the number of bytes read: less than `buffer` holds at the end of the file, or
@@ -23,12 +31,14 @@ impl Session {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
-        self.read_room(who, nodeid, fh, flags, offset, buffer.into())
+        match self.read_room(who, nodeid, fh, flags, offset, buffer.into())? {
+            Filled { bytes: 0, stopped: Some(error) } => Err(error),
+            Filled { bytes, .. } => Ok(bytes),
+        }
     }
 
-    /// As [`Self::read`], into several buffers, one after the other. They have to meet at 4 KiB boundaries of memory:
+    /// As [`Self::read`], into several buffers, one after the other, telling errors behind the first byte, too. The buffers have to meet at 4 KiB boundaries of memory:
     /// each but the first begins at one, each but the last ends at one. If not, requests may not fit: `EINVAL`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a page cache will use it"))]
     pub(crate) fn read_into(
         &self,
         who: &Credentials,
@@ -37,7 +47,7 @@ impl Session {
         flags: OpenFlags,
         offset: u64,
         buffers: &mut [&mut [u8]],
-    ) -> Result<usize, Error> {
+    ) -> Result<Filled, Error> {
         self.read_room(who, nodeid, fh, flags, offset, buffers.into())
     }
 
@@ -49,7 +59,7 @@ impl Session {
         flags: OpenFlags,
         offset: u64,
         mut room: Room<'_, '_>,
-    ) -> Result<usize, Error> {
+    ) -> Result<Filled, Error> {
         let readable = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
         let mut rest = room.take(usize::try_from(readable).unwrap_or(usize::MAX));
         let total = rest.len();
@@ -80,9 +90,6 @@ impl Session {
                 Err(why) => stop(start, Some(why)),
             }
         });
-        match (filled.get(), error.get()) {
-            (0, Some(error)) => Err(error),
-            (filled, _) => Ok(filled),
-        }
+        Ok(Filled { bytes: filled.get(), stopped: error.get() })
     }
 }

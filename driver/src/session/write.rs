@@ -32,7 +32,6 @@ impl Session {
 
     /// As [`Self::write`], from several buffers, one after the other, which have to meet as those of
     /// [`Self::read_into`] do.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a page cache will use it"))]
     pub(crate) fn write_from(
         &self,
         who: &Credentials,

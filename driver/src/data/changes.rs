@@ -1,0 +1,109 @@
+//! What local changes make of the pages.
+
+use super::file_data::{FileData, Page, State, place};
+use super::PAGE_BYTES;
+use core::ops::Range;
+
+/// A change of the content that the server was asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Change<'c> {
+    /// These bytes were written from this byte of the file on.
+    Written(u64, &'c [u8]),
+    /// The file was cut off, or filled up with zeroes.
+    Resized(u64),
+    /// This part is something else now, and perhaps the file is longer.
+    Unknown(Range<u64>),
+}
+
+/// A change that is under way.
+#[must_use]
+pub(crate) struct Changing {
+    number: u64,
+}
+
+impl FileData {
+    /// To be called before the server is asked for a change.
+    pub(crate) fn begin_change(&self) -> Changing {
+        let mut state = self.state.write();
+        state.changing += 1;
+        state.changes += 1;
+        Changing { number: state.changes }
+    }
+
+    /// The server has answered, and so much is known of what it did.
+    pub(crate) fn end_change(&self, changing: Changing, change: &Change<'_>) {
+        let mut state = self.state.write();
+        state.changing -= 1;
+        state.epoch += 1;
+        state.version = None;
+        // Of two changes that were under way together it is not known which was the last.
+        let was_alone = state.changing == 0 && state.changes == changing.number;
+        match change {
+            &Change::Written(offset, bytes) if was_alone => state.write(offset, bytes),
+            &Change::Written(offset, bytes) => {
+                state.lose(offset..offset.saturating_add(bytes.len() as u64));
+            }
+            &Change::Resized(size_bytes) if was_alone => state.resize(size_bytes),
+            Change::Resized(_) => state.lose(0..u64::MAX),
+            Change::Unknown(range) => state.lose(range.clone()),
+        }
+    }
+}
+
+impl State {
+    /// Puts written bytes into the pages that are kept.
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        let end = offset + bytes.len() as u64;
+        let mut rest = bytes;
+        let mut at = offset;
+        while !rest.is_empty() {
+            let (index, within) = place(at);
+            let step = rest.len().min(PAGE_BYTES - within);
+            let (piece, behind) = rest.split_at(step);
+            // A page without room for it was the last one.
+            let is_in = self.pages.get_mut(&index).is_none_or(|page| page.put(within, piece));
+            if !is_in {
+                self.pages.remove(&index);
+            }
+            rest = behind;
+            at += step as u64;
+        }
+        self.eof = self.eof.map(|eof| eof.max(end));
+    }
+
+    fn resize(&mut self, size_bytes: u64) {
+        let (last, within) = place(size_bytes);
+        self.pages.retain(|&index, page| index < last || index == last && within > 0 && page.clear_from(within));
+        if let Some(page) = self.pages.get_mut(&last) {
+            let dirty = page.dirty().clone();
+            page.set_dirty(dirty.start.min(within)..dirty.end.min(within));
+        }
+        if self.eof.is_none() {
+            // What was behind the old end is zero now, but it is not known where that was.
+            self.pages.remove(&last);
+        }
+        self.eof = Some(size_bytes);
+    }
+
+    /// What is in this range is not known any more.
+    fn lose(&mut self, range: Range<u64>) {
+        if self.eof.is_none_or(|eof| range.end > eof) {
+            self.lose_end();
+        }
+        let pages = range.start / PAGE_BYTES as u64..range.end.div_ceil(PAGE_BYTES as u64);
+        self.pages.retain(|index, page| !pages.contains(index) || !page.may_go());
+    }
+}
+
+impl Page {
+    /// Puts bytes in; whether there was room for them.
+    pub(super) fn put(&mut self, within: usize, bytes: &[u8]) -> bool {
+        match self.frames.bytes_mut().and_then(|frames| frames.get_mut(within..within + bytes.len())) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+}

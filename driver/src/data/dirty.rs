@@ -1,0 +1,256 @@
+//! Pages that programs have written to, and the server has not got yet.
+
+use super::PAGE_BYTES;
+use super::file_data::{FileData, Page, State, place};
+use super::frames::Frames;
+use crate::{Error, Instant, Timestamp};
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::Ordering;
+
+/// What a write into pages wants first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To know where the file ends.
+    End,
+    /// This page, of which it changes a part, to be read.
+    Read(u64),
+    /// So many new pages.
+    Pages(usize),
+}
+
+/// Dirty bytes that follow each other, on their way to the server.
+pub(crate) struct Run {
+    /// Where they begin in the file.
+    pub(crate) offset: u64,
+    pieces: Vec<(Frames, Range<usize>)>,
+    indices: Range<u64>,
+}
+
+impl Run {
+    /// The bytes from byte `from` of the run on.
+    pub(crate) fn slices(&self, from: usize) -> impl Iterator<Item = &[u8]> {
+        let mut skip = from;
+        self.pieces.iter().map(move |(frames, range)| {
+            let piece = &frames.bytes()[range.clone()];
+            let here = skip.min(piece.len());
+            skip -= here;
+            &piece[here..]
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.pieces.iter().map(|(_, range)| range.len()).sum()
+    }
+
+    /// The page behind the run.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.indices.end
+    }
+}
+
+/// What a program knows of the file while the server does not.
+pub(crate) struct Unwritten {
+    pub(crate) size_bytes: u64,
+    pub(crate) modified: Timestamp,
+}
+
+impl FileData {
+    /// Writes `bytes` into pages, from byte `offset` on or at the end of the file, and gives where they begin. What is new
+    /// comes out of `spare`.
+    ///
+    /// # Errors
+    ///
+    /// What it needs first; nothing was written then.
+    pub(crate) fn write_pages(
+        &self,
+        offset: Option<u64>,
+        bytes: &[u8],
+        spare: &mut Vec<Page>,
+        now: Instant,
+        date: Timestamp,
+    ) -> Result<u64, Need> {
+        let mut new = Vec::new();
+        let mut state = self.state.write();
+        let result = state.write_pages(offset, bytes, spare, &mut new);
+        if result.is_ok() {
+            state.dirty_since.get_or_insert(now);
+            state.modified = date;
+        }
+        drop(state);
+        new.iter().for_each(|&(index, ticket)| self.pool.enqueue(&self.own, index, ticket));
+        result
+    }
+
+    /// Takes the first dirty bytes out of page `from` or those behind it, up to about `limit` bytes.
+    pub(crate) fn take_dirty(&self, from: u64, limit: usize) -> Option<Run> {
+        let mut state = self.state.write();
+        let mut dirty: Vec<u64> = Vec::new();
+        dirty.extend(state.pages.iter().filter(|(_, page)| !page.dirty().is_empty()).map(|(&index, _)| index));
+        if dirty.is_empty() {
+            state.dirty_since = None;
+        }
+        dirty.retain(|&index| index >= from);
+        dirty.sort_unstable();
+        let first = *dirty.first()?;
+        let mut run = Run { offset: 0, pieces: Vec::new(), indices: first..first };
+        for index in dirty {
+            let page = state.pages.get_mut(&index).filter(|page| {
+                let follows = index == run.indices.end && page.dirty().start == 0;
+                let before = run.pieces.last().is_none_or(|(_, range)| range.end == PAGE_BYTES && follows);
+                before && run.pieces.len() * PAGE_BYTES < limit.max(1)
+            });
+            let Some(page) = page else { break };
+            let range = page.dirty().clone();
+            if run.pieces.is_empty() {
+                run.offset = index * PAGE_BYTES as u64 + range.start as u64;
+            }
+            run.pieces.push((page.frames.clone(), range));
+            page.set_dirty(0..0);
+            page.in_flight = true;
+            run.indices.end = index + 1;
+            state.in_flight += 1;
+        }
+        Some(run)
+    }
+
+    /// The server has the bytes of a run, or they are lost to it.
+    pub(crate) fn end_run(&self, run: Run, result: Result<(), Error>) {
+        let mut state = self.state.write();
+        state.in_flight -= run.pieces.len();
+        for index in run.indices {
+            if let Some(page) = state.pages.get_mut(&index) {
+                page.in_flight = false;
+            }
+        }
+        state.epoch += 1;
+        state.version = None;
+        if let Err(error) = result {
+            state.failures = (state.failures.0 + 1, Some(error));
+        }
+    }
+
+    /// Whether something is here that the server has not got.
+    pub(crate) fn is_unwritten(&self) -> bool {
+        self.state.read().is_unwritten()
+    }
+
+    /// Since when something has to be written.
+    pub(crate) fn dirty_since(&self) -> Option<Instant> {
+        self.state.read().dirty_since
+    }
+
+    /// What is known here of the file, and not to the server.
+    pub(crate) fn unwritten(&self) -> Option<Unwritten> {
+        let state = self.state.read();
+        let size_bytes = state.eof.filter(|_| state.is_unwritten())?;
+        Some(Unwritten { size_bytes, modified: state.modified })
+    }
+
+    /// The file ends here, as the server said, unless it is known better by now.
+    pub(crate) fn learn_end(&self, size_bytes: u64) {
+        self.state.write().eof.get_or_insert(size_bytes);
+    }
+
+    /// How many times pages could not be written so far: what an open file that was not there yet need not be told of.
+    pub(crate) fn failures(&self) -> u64 {
+        self.state.read().failures.0
+    }
+
+    /// The last reason why pages could not be written, if that was since there were so many `seen` failures.
+    pub(crate) fn failed_since(&self, seen: u64) -> Option<(u64, Error)> {
+        let (count, error) = self.state.read().failures;
+        error.filter(|_| count > seen).map(|error| (count, error))
+    }
+
+    /// Begins to write dirty pages to the server, unless somebody else does.
+    pub(crate) fn try_begin_flush(&self) -> bool {
+        !self.flushing.swap(true, Ordering::Acquire)
+    }
+
+    pub(crate) fn end_flush(&self) {
+        self.flushing.store(false, Ordering::Release);
+    }
+}
+
+impl State {
+    /// As [`FileData::write_pages`]; notes the pages that are `new`, and their tickets.
+    fn write_pages(
+        &mut self,
+        offset: Option<u64>,
+        bytes: &[u8],
+        spare: &mut Vec<Page>,
+        new: &mut Vec<(u64, u64)>,
+    ) -> Result<u64, Need> {
+        let eof = self.eof.ok_or(Need::End)?;
+        let offset = offset.unwrap_or(eof);
+        let end = offset + bytes.len() as u64;
+        let indices = offset / PAGE_BYTES as u64..end.div_ceil(PAGE_BYTES as u64);
+        let missing = self.pages_to_make(eof, offset..end, indices.clone())?;
+        if spare.len() < missing || self.pages.try_reserve(missing).is_err() || new.try_reserve(missing).is_err() {
+            return Err(Need::Pages(missing));
+        }
+        let mut rest = bytes;
+        let mut at = offset;
+        for index in indices {
+            let within = place(at).1;
+            let (piece, behind) = rest.split_at(rest.len().min(PAGE_BYTES - within));
+            let mut page = match self.pages.remove(&index) {
+                Some(page) if page.has_room() => page,
+                old => {
+                    let Some(mut page) = spare.pop() else { return Err(Need::Pages(missing)) };
+                    new.push((index, page.ticket()));
+                    if let Some(old) = old {
+                        page.put(0, old.frames.bytes());
+                        page.set_dirty(old.dirty().clone());
+                    }
+                    page
+                }
+            };
+            let written = page.put(within, piece);
+            if written {
+                let (dirty, more) = (page.dirty().clone(), within..within + piece.len());
+                let hull = dirty.start.min(more.start)..dirty.end.max(more.end);
+                page.set_dirty(if dirty.is_empty() { more } else { hull });
+            }
+            self.pages.insert(index, page);
+            if !written {
+                // No memory for a copy of a page that is on its way to the server.
+                return Err(Need::Pages(missing));
+            }
+            rest = behind;
+            at += piece.len() as u64;
+        }
+        if end > eof {
+            self.eof = Some(end);
+            // A READ that was sent before would find another end.
+            self.epoch += 1;
+        }
+        Ok(offset)
+    }
+
+    /// How many pages a write needs that are not there, or too short.
+    fn pages_to_make(&self, eof: u64, range: Range<u64>, indices: Range<u64>) -> Result<usize, Need> {
+        let mut missing = 0;
+        for index in indices {
+            let start = index * PAGE_BYTES as u64;
+            let page = self.pages.get(&index);
+            let known_end = eof.min(start + PAGE_BYTES as u64);
+            let covers = range.start <= start && range.end >= known_end;
+            if !self.holds(index) && start < eof && !covers {
+                return Err(Need::Read(index));
+            }
+            if page.is_none_or(|page| !page.has_room()) {
+                missing += 1;
+            }
+        }
+        Ok(missing)
+    }
+}
+
+impl Page {
+    /// Whether it is not cut short where the file ended.
+    fn has_room(&self) -> bool {
+        self.frames.len() == PAGE_BYTES
+    }
+}

@@ -1,0 +1,26 @@
+//! The content of files that is kept: the page cache.
+//!
+//! A page is [`PAGE_BYTES`] of a file, or less at its end. What a READ brings goes into pages as it comes, and is copied
+//! from there. The pages of an inode, where it ends, and which attributes it had when they were read, are its
+//! [`FileData`]; all pages of a mount share the budget of its [`Pool`].
+//!
+//! Nothing here sends requests: who does hands in how.
+
+mod changes;
+mod dirty;
+mod file_data;
+mod frames;
+mod pool;
+mod read;
+mod readahead;
+
+pub(crate) use changes::{Change, Changing};
+pub(crate) use dirty::{Need, Run};
+pub(crate) use file_data::{FileData, Page, Version};
+pub(crate) use pool::Pool;
+pub(crate) use read::{Reading, read};
+pub(crate) use readahead::Readahead;
+
+/// The unit of the cache. README's benchmark compares others: smaller ones cost more requests for random reads, larger
+/// ones more bytes.
+pub(crate) const PAGE_BYTES: usize = 16 << 10;
