@@ -25,10 +25,6 @@ struct Recorder {
 type Requests = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl Channel for Recorder {
-    fn drain_posts(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn limits(&self) -> Limits {
         self.channel.limits()
     }
@@ -45,6 +41,11 @@ impl Channel for Recorder {
     fn post(&self, request: &Request<'_, '_>) -> Result<(), Error> {
         self.requests.lock().push(bytes(request));
         self.channel.post(request)
+    }
+
+    fn send_detached(&self, request: &Request<'_, '_>) -> Result<(), Error> {
+        self.requests.lock().push(bytes(request));
+        self.channel.send_detached(request)
     }
 
     fn shut_down(&self) {
