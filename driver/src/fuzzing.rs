@@ -10,7 +10,7 @@ use crate::vnode::{
     Access, AllocateFlags, Durability, Lock, LockKind, LockOwner, Node, OpenFlags, RenameFlags, SetAttr, Wait,
     XattrFlags,
 };
-use crate::wire::{FileHandle, Getattr, InHeader, NodeId, Operation, OutHeader, Read, Unique};
+use crate::wire::{FileHandle, Getattr, InHeader, NodeId, Operation, OutHeader, Read, Release, Unique};
 use crate::{CacheMode, FileType, InitFlags, MountOptions, Permissions, VirtioFs};
 use std::boxed::Box;
 use std::vec::Vec;
@@ -171,7 +171,11 @@ pub fn rings(data: &[u8]) {
             5 => fake.inject(Fault::Scribble { at: input.u16(), byte: input.byte() }),
             _ => {}
         }
-        exchange(&device, 1 + usize::from(input.byte() % 9));
+        let count = usize::from(input.byte());
+        if count & 128 != 0 {
+            close(&device);
+        }
+        exchange(&device, 1 + count % 9);
     }
     drop(device);
     assert_eq!(Memory::alive(), alive, "memory was lost");
@@ -191,6 +195,13 @@ fn exchange(device: &dyn Channel, count: usize) {
         }
     });
     device.exchange(&mut requests, &mut |_, _| {});
+}
+
+/// Sends a request that nobody waits for.
+fn close(device: &dyn Channel) {
+    let release = Release { fh: FileHandle(1), flags: OpenFlags::READ_ONLY, flock_owner: None };
+    let header = InHeader::new(Release::OPCODE, NodeId(2), Unique(100));
+    let _ = device.send_detached(&Request::new(header, &release, &[], &mut []));
 }
 
 /// Answers with as many bytes as there is room for.

@@ -100,8 +100,10 @@ impl VirtioFs {
         Self { root: self.root.with_credentials(&Arc::new(credentials)) }
     }
 
-    /// Sends what waits for company: FORGETs, today. A kernel may call this from its idle loop.
+    /// Takes note of replies that nobody waits for, and sends what waits for company: FORGETs, today. A kernel may call
+    /// this from its idle loop. Waits for files that are being closed.
     pub fn maintain(&self) {
+        self.root.session().reap();
         self.root.session().flush_forgets();
     }
 

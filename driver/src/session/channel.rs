@@ -49,7 +49,8 @@ pub(crate) struct Limits {
     pub(crate) requests_in_flight: usize,
 }
 
-/// The way to the server. [`virtio::Device`](crate::virtio) is the real one.
+/// The way to the server. [`virtio::Device`](crate::virtio) is the real one. One that never leaves anything on its way
+/// has nothing to reap or drain.
 pub(crate) trait Channel: Send + Sync {
     fn limits(&self) -> Limits;
 
@@ -83,12 +84,43 @@ pub(crate) trait Channel: Send + Sync {
     /// [`Error::Device`] if the device failed.
     fn post(&self, request: &Request<'_, '_>) -> Result<(), Error>;
 
-    /// Waits until the device took all posted requests.
+    /// Sends a request without payload and without room for data, and does not wait for its reply. The channel checks
+    /// the reply's form when somebody next looks for replies; what it says is not told.
+    ///
+    /// # Locking
+    ///
+    /// Waits at most for others, until there is room for the request.
     ///
     /// # Errors
     ///
     /// [`Error::Device`] if the device failed.
-    fn drain_posts(&self) -> Result<(), Error>;
+    fn send_detached(&self, request: &Request<'_, '_>) -> Result<(), Error>;
+
+    /// Takes note of all that came back, without waiting.
+    fn reap(&self) {}
+
+    /// Whether there are detached requests whose reply nobody has taken note of.
+    fn has_detached(&self) -> bool {
+        false
+    }
+
+    /// Waits until the device took all posted requests with numbers below `before`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    fn drain_posts(&self, _before: Unique) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Waits until the replies to all detached requests with numbers below `before` have come.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    fn drain_detached(&self, _before: Unique) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Ends everything: the device is reset and every request from now on fails.
     fn shut_down(&self);

@@ -30,8 +30,9 @@ use zerocopy::IntoBytes;
 ///
 /// # Locking
 ///
-/// Every method that sends a request waits for its reply, and holds no lock meanwhile. [`Self::forget`] waits at most
-/// for room in the high-priority queue.
+/// Every method that sends a request waits for its reply, and holds no lock meanwhile. [`Self::call_detached`] waits at
+/// most for room in a request queue; [`Self::forget`] for room in the high-priority queue, and for the replies to
+/// detached requests.
 pub(crate) struct Session {
     channel: Box<dyn Channel>,
     negotiated: Negotiated,
@@ -124,12 +125,38 @@ impl Session {
         if O::TAKES_SPACE { self.with_space(ask) } else { ask() }
     }
 
-    /// The result of `ask`, which is asked again if there was no space and FORGETs are waiting for company: a file that
-    /// was removed takes its space as long as the server remembers it.
+    /// Sends a request about `nodeid` on behalf of `who` and does not wait for its reply. If the server refuses, nobody
+    /// is told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    pub(crate) fn call_detached<O: Operation<Reply = ()>>(
+        &self,
+        who: &Credentials,
+        nodeid: NodeId,
+        operation: &O,
+    ) -> Result<(), Error> {
+        // Nobody would hear that the server lacks it, nor give a wait for others up.
+        const { assert!(!O::OPTIONAL && !O::WAITS_FOR_OTHERS) };
+        let request = Request::new(self.header::<O>(who, nodeid), operation, &[], &mut []);
+        let request = request.with_names(operation.names());
+        self.counters.sent(&request);
+        self.channel.send_detached(&request)
+    }
+
+    /// Takes note of the replies to detached requests that have come.
+    pub(crate) fn reap(&self) {
+        self.channel.reap();
+    }
+
+    /// The result of `ask`, which is asked again if there was no space and FORGETs are waiting for company, or files were
+    /// being closed: a file that was removed takes its space as long as it is open, or the server remembers it.
     fn with_space<T>(&self, mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        let were_closing = self.channel.has_detached();
         match ask() {
-            Err(Error::Refused(Errno::ENOSPC | Errno::EDQUOT)) if self.flush_forgets() => {
-                self.channel.drain_posts()?;
+            Err(Error::Refused(Errno::ENOSPC | Errno::EDQUOT)) if self.flush_forgets() || were_closing => {
+                self.drain()?;
                 ask()
             }
             result => result,
@@ -219,7 +246,9 @@ impl Session {
     }
 
     fn send_forgets(&self, batch: Batch) {
-        let sent = match batch.as_slice() {
+        // Nothing is ordered between queues: the FORGET would overtake the RELEASE of its inode.
+        let closed = self.channel.drain_detached(self.next_unique());
+        let sent = closed.and_then(|()| match batch.as_slice() {
             [one] => {
                 let forget = Forget { nlookup: one.nlookup };
                 let header = self.header::<Forget>(&Credentials::DRIVER, NodeId(one.nodeid));
@@ -230,7 +259,7 @@ impl Session {
                 let header = self.header::<BatchForget>(&Credentials::DRIVER, NodeId(0));
                 self.post(&Request::new(header, &batch, many.as_bytes(), &mut []))
             }
-        };
+        });
         if let Err(error) = sent {
             log::debug!("{} inodes were not forgotten: {error}", batch.as_slice().len());
         }
@@ -248,12 +277,23 @@ impl Session {
         if self.ended.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        // Nothing is ordered between queues: a FORGET behind DESTROY would be about an inode that the server has
-        // forgotten.
-        let drained = self.channel.drain_posts();
-        let destroyed = drained.and_then(|()| self.call(&Credentials::DRIVER, NodeId(0), &Destroy));
+        // Nothing is ordered between requests in flight: a FORGET behind DESTROY would be about an inode that the server
+        // has forgotten, a RELEASE about a file that it has closed.
+        let destroyed = self.drain().and_then(|()| self.call(&Credentials::DRIVER, NodeId(0), &Destroy));
         self.channel.shut_down();
         destroyed
+    }
+
+    /// Waits until all that was posted is taken, and all that was detached answered.
+    fn drain(&self) -> Result<(), Error> {
+        let before = self.next_unique();
+        self.channel.drain_detached(before)?;
+        self.channel.drain_posts(before)
+    }
+
+    /// A number above those of all requests so far.
+    fn next_unique(&self) -> Unique {
+        Unique(self.next_unique.load(Ordering::Relaxed))
     }
 
     /// A header for an operation about `nodeid` on behalf of `who`, with a number of its own.

@@ -13,14 +13,15 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// An open directory, and a position in it. Closed when dropped; [`Self::close`] tells of errors, too.
+/// An open directory, and a position in it. Closed when dropped, or by [`Self::close`].
 ///
 /// The server sends inodes and attributes along (FUSE_READDIRPLUS) if it can; a server that leaves the choice to the
 /// driver is asked for them at first, and then for as long as somebody takes them.
 ///
 /// # Locking
 ///
-/// Every method waits for the server, dropping included.
+/// Every method that asks the server waits for it. Dropping waits at most for room in the queues, and for
+/// files that are being closed.
 pub struct Dir {
     node: Node,
     /// `None` if the server needs no directories to be opened.
@@ -201,11 +202,11 @@ impl Dir {
         unless_lacking(self.node.call(&fsyncdir)).map(drop)
     }
 
-    /// Closes the directory.
+    /// Closes the directory. The server is told so (RELEASEDIR), and not waited for.
     ///
     /// # Errors
     ///
-    /// The server's. The directory is closed all the same.
+    /// [`Error::Device`] if the device failed. The directory is closed all the same.
     pub fn close(mut self) -> Result<(), Error> {
         self.finish()
     }
@@ -213,7 +214,7 @@ impl Dir {
     fn finish(&mut self) -> Result<(), Error> {
         self.forget_unread();
         match self.fh.take() {
-            Some(fh) => self.node.call(&Releasedir { fh, flags: OpenFlags::DIRECTORY }),
+            Some(fh) => self.node.call_detached(&Releasedir { fh, flags: OpenFlags::DIRECTORY }),
             None => Ok(()),
         }
     }

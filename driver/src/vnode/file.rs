@@ -18,7 +18,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 ///
 /// # Locking
 ///
-/// Every method waits for the server, dropping included.
+/// Every method waits for the server. Dropping waits if something was written (FLUSH), or if a lock of [`Self::flock`]
+/// may be held; if not, at most for room in the queues, and for files that are being closed.
 pub struct OpenFile {
     pub(super) node: Node,
     /// `None` if the server needs no files to be opened, and when the file is closed.
@@ -94,7 +95,7 @@ impl OpenFile {
         let &Created { entry, opened } = created;
         let close = || {
             let release = Release { fh: opened.fh, flags, flock_owner: None };
-            let closed = parent.session().call(parent.credentials(), entry.nodeid, &release);
+            let closed = parent.session().call_detached(parent.credentials(), entry.nodeid, &release);
             closed.unwrap_or_else(|error| log::warn!("{:?} was not closed: {error}", entry.nodeid));
         };
         // The file is closed before the inode is forgotten.
@@ -249,11 +250,12 @@ impl OpenFile {
         unless_lacking(self.node.call(&fsync)).map(drop)
     }
 
-    /// Closes the file.
+    /// Closes the file. The server is told so (RELEASE), and not waited for, unless a lock of [`Self::flock`] may be
+    /// held: when this returns, it is free.
     ///
     /// # Errors
     ///
-    /// Those of earlier writes, if the server tells them now. The file is closed all the same.
+    /// Those of earlier writes, if the server tells them now (FLUSH). The file is closed all the same.
     pub fn close(mut self) -> Result<(), Error> {
         self.finish()
     }
@@ -261,8 +263,11 @@ impl OpenFile {
     fn finish(&mut self) -> Result<(), Error> {
         let flushed = if self.written.load(Ordering::Relaxed) { self.flush(self.owner) } else { Ok(()) };
         let flock_owner = self.flocked.load(Ordering::Relaxed).then_some(self.owner);
-        let released = match self.fh.take() {
-            Some(fh) => self.node.call(&Release { fh, flags: self.flags, flock_owner }),
+        let release = self.fh.take().map(|fh| Release { fh, flags: self.flags, flock_owner });
+        let released = match release {
+            // Who closes a file counts on others getting the lock from now on.
+            Some(release) if flock_owner.is_some() => self.node.call(&release),
+            Some(release) => self.node.call_detached(&release),
             None => Ok(()),
         };
         flushed.and(released)

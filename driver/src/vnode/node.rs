@@ -19,7 +19,8 @@ use core::fmt;
 ///
 /// # Locking
 ///
-/// Every method that asks the server waits for it. Dropping a node waits at most for room in the high-priority queue.
+/// Every method that asks the server waits for it. Dropping a node waits at most for room in the high-priority
+/// queue, and for files that are being closed.
 #[derive(Clone)]
 pub struct Node {
     inode: Arc<Inode>,
@@ -87,6 +88,11 @@ impl Node {
     /// Sends a request about this inode and gives its reply.
     pub(super) fn call<O: Operation>(&self, operation: &O) -> Result<O::Reply, Error> {
         self.session().call(self.credentials(), self.nodeid(), operation)
+    }
+
+    /// Sends a request about this inode whose reply nobody waits for.
+    pub(super) fn call_detached<O: Operation<Reply = ()>>(&self, operation: &O) -> Result<(), Error> {
+        self.session().call_detached(&self.credentials, self.nodeid(), operation)
     }
 
     /// The server's number for the inode, for as long as this node lives. Not the inode number: that is

@@ -327,6 +327,8 @@ fn threads_read_through_one_mount() {
             });
         }
     });
+    // FORGETs wait for RELEASEs.
+    vfs.maintain();
     let requests = daemon.requests();
     assert_eq!((count(&requests, "Open"), count(&requests, "Release")), (80, 80));
     vfs.unmount().unwrap();

@@ -179,27 +179,8 @@ fn close_tells_the_error_of_flush_and_closes_all_the_same() {
     mounted.unmount();
 }
 
-#[test]
-fn of_two_errors_close_tells_that_of_flush() {
-    let mounted = mount();
-    let file = open(&mounted, OpenFlags::READ_WRITE);
-    file.write_at(0, b"x").unwrap();
-    mounted.server(|server| {
-        server.fault(opcode::FLUSH, 0, Fault::Refuse(Errno::ENOSPC));
-        server.tamper(|opcode, reply| {
-            if opcode == opcode::RELEASE {
-                reply[4..8].copy_from_slice(&(-5_i32).to_ne_bytes());
-            }
-        });
-    });
-    assert_eq!(file.close(), Err(Error::Refused(Errno::ENOSPC)));
-    mounted.unmount();
-}
-
-#[test]
-fn close_tells_the_error_of_release() {
-    let mounted = mount();
-    let file = open(&mounted, OpenFlags::READ_ONLY);
+/// Lets the server close what it is told to, and say EIO.
+fn refuse_releases(mounted: &Mounted) {
     mounted.server(|server| {
         server.tamper(|opcode, reply| {
             if matches!(opcode, opcode::RELEASE | opcode::RELEASEDIR) {
@@ -207,8 +188,41 @@ fn close_tells_the_error_of_release() {
             }
         });
     });
+}
+
+#[test]
+fn what_the_server_says_of_release_is_not_waited_for() {
+    let mounted = mount();
+    let file = open(&mounted, OpenFlags::READ_WRITE);
+    file.write_at(0, b"x").unwrap();
+    refuse_releases(&mounted);
+    assert_eq!(file.close(), Ok(()));
+    assert_eq!(mounted.fs.root().opendir().unwrap().close(), Ok(()));
+    assert_eq!((mounted.count(opcode::RELEASE), mounted.count(opcode::RELEASEDIR)), (1, 1));
+    mounted.unmount();
+}
+
+#[test]
+fn the_release_of_a_file_with_a_lock_is_waited_for() {
+    let mounted = mount();
+    let file = open(&mounted, OpenFlags::READ_ONLY);
+    file.flock(crate::LockKind::Write, crate::vnode::Wait::No).unwrap();
+    refuse_releases(&mounted);
     assert_eq!(file.close(), Err(Error::Refused(Errno::EIO)));
-    assert_eq!(mounted.fs.root().opendir().unwrap().close(), Err(Error::Refused(Errno::EIO)));
+    mounted.unmount();
+}
+
+#[test]
+fn of_two_errors_close_tells_that_of_flush() {
+    let mounted = mount();
+    let file = open(&mounted, OpenFlags::READ_WRITE);
+    file.flock(crate::LockKind::Write, crate::vnode::Wait::No).unwrap();
+    file.write_at(0, b"x").unwrap();
+    mounted.server(|server| {
+        server.fault(opcode::FLUSH, 0, Fault::Refuse(Errno::ENOSPC));
+    });
+    refuse_releases(&mounted);
+    assert_eq!(file.close(), Err(Error::Refused(Errno::ENOSPC)));
     mounted.unmount();
 }
 

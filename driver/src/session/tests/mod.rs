@@ -29,10 +29,6 @@ impl Channel for Recorder {
         self.channel.now()
     }
 
-    fn drain_posts(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn limits(&self) -> Limits {
         self.channel.limits()
     }
@@ -49,6 +45,11 @@ impl Channel for Recorder {
     fn post(&self, request: &Request<'_, '_>) -> Result<(), Error> {
         self.requests.lock().push(bytes(request));
         self.channel.post(request)
+    }
+
+    fn send_detached(&self, request: &Request<'_, '_>) -> Result<(), Error> {
+        self.requests.lock().push(bytes(request));
+        self.channel.send_detached(request)
     }
 
     fn shut_down(&self) {

@@ -39,6 +39,42 @@ impl<H: Hal> Device<H> {
             }
         }
     }
+
+    /// Gives `request` to `queue`, and does not wait for it.
+    fn post_to(&self, queue: &Queue<H>, request: &Request<'_, '_>) -> Result<(), Error> {
+        loop {
+            if !self.is_running() {
+                return Err(Error::Device("the device was reset"));
+            }
+            match queue.post(&*self.platform, request) {
+                Ok(Some(notify)) => {
+                    if notify {
+                        self.notify(queue);
+                    }
+                    return Ok(());
+                }
+                // For a slot, that is for others.
+                Ok(None) => self.wait(&queue.wait_for(&Owned::default(), true), self.deadline(), &|| false),
+                Err(Error::Protocol(rule)) => self.fail(rule),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until those requests of `queue` came back that nobody waits for and that have numbers below `before`.
+    fn drain(&self, queue: &Queue<H>, before: Unique) -> Result<(), Error> {
+        let deadline = self.deadline();
+        loop {
+            if !self.is_running() {
+                return Err(Error::Device("the device was reset"));
+            }
+            match queue.harvest(&*self.platform) {
+                Ok(()) if !queue.has_posted(before) => return Ok(()),
+                Ok(()) => self.wait(&queue.wait_for_posted(before), deadline, &|| false),
+                Err(rule) => self.fail(rule),
+            }
+        }
+    }
 }
 
 /// How often the server is told that a caller has given up a request. Nothing is ordered between queues: INTERRUPT may
@@ -149,39 +185,31 @@ impl<H: Hal> Channel for Device<H> {
     }
 
     fn post(&self, request: &Request<'_, '_>) -> Result<(), Error> {
-        let queue = &self.high_priority;
-        let deadline = self.deadline();
-        loop {
-            if !self.is_running() {
-                return Err(Error::Device("the device was reset"));
-            }
-            match queue.post(&*self.platform, request) {
-                Ok(Some(notify)) => {
-                    if notify {
-                        self.notify(queue);
-                    }
-                    return Ok(());
-                }
-                Ok(None) => self.wait(&queue.wait_for(&Owned::default(), true), deadline, &|| false),
-                Err(Error::Protocol(rule)) => self.fail(rule),
-                Err(error) => return Err(error),
+        self.post_to(&self.high_priority, request)
+    }
+
+    fn send_detached(&self, request: &Request<'_, '_>) -> Result<(), Error> {
+        self.post_to(self.request_queue(), request)
+    }
+
+    fn reap(&self) {
+        for queue in self.queues() {
+            if let Err(rule) = queue.harvest(&*self.platform) {
+                self.fail(rule);
             }
         }
     }
 
-    fn drain_posts(&self) -> Result<(), Error> {
-        let queue = &self.high_priority;
-        let deadline = self.deadline();
-        loop {
-            if !self.is_running() {
-                return Err(Error::Device("the device was reset"));
-            }
-            match queue.is_idle(&*self.platform) {
-                Ok(true) => return Ok(()),
-                Ok(false) => self.wait(&queue.wait_until_idle(), deadline, &|| false),
-                Err(rule) => self.fail(rule),
-            }
-        }
+    fn has_detached(&self) -> bool {
+        self.requests.iter().any(|queue| queue.has_posted(Unique(u64::MAX)))
+    }
+
+    fn drain_posts(&self, before: Unique) -> Result<(), Error> {
+        self.drain(&self.high_priority, before)
+    }
+
+    fn drain_detached(&self, before: Unique) -> Result<(), Error> {
+        self.requests.iter().try_for_each(|queue| self.drain(queue, before))
     }
 
     fn shut_down(&self) {

@@ -1,6 +1,7 @@
 //! The device and its queues against a fake device that keeps the rules, and one that breaks them.
 
 mod arming;
+mod detached;
 mod hostile;
 mod interrupted;
 mod service;
@@ -15,7 +16,7 @@ use crate::session::{Channel, Credentials, Request, Session};
 use crate::virtio::DeviceStatus;
 use crate::wire::{
     BatchForget, FileHandle, Forget, Getattr, InHeader, Init, InitFlags, InitReply, Interrupt, NodeId, Opcode,
-    OpenFlags, Operation, OutHeader, Read, Unique,
+    OpenFlags, Operation, OutHeader, Read, Release, Unique,
 };
 use crate::{Errno, Error, Platform};
 use core::time::Duration;
@@ -34,7 +35,8 @@ fn reply(unique: u64, error: i32, body: &[u8]) -> Vec<u8> {
     [OutHeader { len, error, unique }.as_bytes(), body].concat()
 }
 
-/// Answers READ with the bytes asked for, GETATTR with the attributes of a file, INIT, and FORGET with nothing.
+/// Answers READ with the bytes asked for, GETATTR with the attributes of a file, INIT and RELEASE, and FORGET with
+/// nothing.
 fn answer(request: &[u8], room: usize) -> Option<Vec<u8>> {
     let (header, args) = InHeader::read_from_prefix(request).unwrap();
     assert_eq!(header.len as usize, request.len());
@@ -64,6 +66,7 @@ fn answer(request: &[u8], room: usize) -> Option<Vec<u8>> {
             };
             reply(header.unique, 0, init.as_bytes())
         }
+        Release::OPCODE => reply(header.unique, 0, &[]),
         _ => reply(header.unique, -38, &[]),
     })
 }
@@ -109,4 +112,11 @@ fn getattr(device: &dyn Channel) -> Result<(), Error> {
     let request = Request::new(header::<Getattr>(2), &Getattr { fh: None }, &[], &mut []);
     device.exchange(&mut core::iter::once(request), &mut |_, reply| result = reply.map(|_| ()));
     result
+}
+
+const RELEASE: Release = Release { fh: FileHandle(1), flags: OpenFlags::empty(), flock_owner: None };
+
+/// One RELEASE, with this number, for which nobody waits.
+fn release(device: &dyn Channel, unique: u64) -> Result<(), Error> {
+    device.send_detached(&Request::new(header::<Release>(unique), &RELEASE, &[], &mut []))
 }

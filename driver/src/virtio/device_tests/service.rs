@@ -168,6 +168,7 @@ fn no_request_allocates_after_warm_up() {
                 session.read(&Credentials::DRIVER, NodeId(2), FileHandle(1), OpenFlags::empty(), 7, &mut buffer),
                 Ok(bytes)
             );
+            session.call_detached(&Credentials::DRIVER, NodeId(2), &RELEASE).unwrap();
             (2..600).for_each(|nodeid| session.forget(NodeId(nodeid), 1));
             session.flush_forgets();
         }

@@ -130,6 +130,41 @@ fn a_thread_that_waits_for_a_slot_takes_note_of_the_reply_of_another_one() {
     });
 }
 
+/// Nobody waits for what has the only slot. Who takes note of it wakes the thread that waits for the slot.
+#[test]
+fn a_thread_that_waits_for_the_slot_of_a_detached_request_is_woken() {
+    let options = DeviceOptions { requests_in_flight: 1, ..DeviceOptions::default() };
+    let (platform, device) = Sleepy::<PlainHal<54>>::new(&options);
+    release(&device, 100).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            SLEEPS.set(1);
+            assert_eq!(release(&device, 102), Ok(()));
+        });
+        platform.wait_until_one_sleeps();
+        platform.fake.work();
+        device.reap();
+    });
+}
+
+/// The slot is taken by the next such request in the same moment.
+#[test]
+fn a_thread_that_waits_for_detached_requests_is_woken_when_another_one_took_note_of_them() {
+    let options = DeviceOptions { requests_in_flight: 1, ..DeviceOptions::default() };
+    let (platform, device) = Sleepy::<PlainHal<55>>::new(&options);
+    release(&device, 100).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            SLEEPS.set(1);
+            assert_eq!(device.drain_detached(Unique(101)), Ok(()));
+        });
+        platform.wait_until_one_sleeps();
+        platform.fake.work();
+        release(&device, 102).unwrap();
+    });
+    assert!(device.has_detached());
+}
+
 /// Who waits when the device is given up waits no longer.
 #[test]
 fn a_thread_that_sleeps_when_the_device_is_shut_down_is_woken() {

@@ -46,7 +46,7 @@ impl QueueOptions {
     /// The largest ring the driver uses, in descriptors.
     const MAX_SIZE: u16 = 1024;
 
-    /// A queue for requests whose reply somebody waits for.
+    /// A queue for requests that have a reply.
     fn requests(&self) -> Result<Layout, Error> {
         let size = self.size()?;
         // Request head, reply head, and one page more than the data has if it starts inside a page.
@@ -100,7 +100,7 @@ pub(crate) const POST_MAX_BYTES: usize = 4096;
 /// # Locking
 ///
 /// One spin lock, held for the time of memory accesses only: never while the device is waited for, nor while the
-/// platform is called. All fields are written under it (but for the end of a wait for a free slot): so either a thread
+/// platform is called. All fields are written under it (but for the end of a wait for others): so either a thread
 /// that begins to wait sees what another one took note of, or that one sees that it waits.
 pub(super) struct Queue<H: Hal> {
     /// The queue's number at the device.
@@ -110,14 +110,19 @@ pub(super) struct Queue<H: Hal> {
     /// at without the lock, which another thread may hold for its own purposes.
     used_index: UsedIndex<H>,
     taken: AtomicU16,
-    /// The [`Sets`] of the slots.
+    /// Of the [`Sets`] of the slots.
     free: AtomicU64,
     ended: AtomicU64,
+    /// The lowest number of the requests that nobody waits for, or [`NONE`].
+    oldest_posted: AtomicU64,
     /// Slots that are not free, whose owners began to wait for them.
     awaited: AtomicU64,
-    /// How many threads wait until slots are free.
-    awaiting_free: AtomicU32,
+    /// How many threads wait until slots are free, or until requests that nobody waits for came back.
+    awaiting_others: AtomicU32,
 }
+
+/// More than any request's number.
+const NONE: u64 = u64::MAX;
 
 /// The text of a rule that the device broke.
 pub(super) type BrokenRule = &'static str;
@@ -143,7 +148,15 @@ impl Owned {
 pub(super) struct Waiting<'q, H: Hal> {
     queue: &'q Queue<H>,
     slots: u64,
-    free: Option<u32>,
+    for_others: Option<ForOthers>,
+}
+
+/// What a thread may wait for that is not its own.
+enum ForOthers {
+    /// A free slot.
+    Free,
+    /// The end of all requests with lower numbers that nobody waits for.
+    Posted { before: Unique },
 }
 
 impl<H: Hal> Waiting<'_, H> {
@@ -155,23 +168,27 @@ impl<H: Hal> Waiting<'_, H> {
     /// Whether there is reason to look at the queue: what is waited for came true, or the device used something that
     /// nobody has taken note of.
     pub(super) fn is_over(&self) -> bool {
-        let Queue { used_index, taken, free, ended, .. } = self.queue;
+        let Queue { used_index, taken, free, ended, oldest_posted, .. } = self.queue;
         used_index.load() != taken.load(Ordering::Acquire)
             || ended.load(Ordering::Acquire) & self.slots != 0
-            || self.free.is_some_and(|wanted| free.load(Ordering::Acquire).count_ones() >= wanted)
+            || match self.for_others {
+                None => false,
+                Some(ForOthers::Free) => free.load(Ordering::Acquire) != 0,
+                Some(ForOthers::Posted { before }) => oldest_posted.load(Ordering::Acquire) >= before.0,
+            }
     }
 }
 
 impl<H: Hal> Drop for Waiting<'_, H> {
     fn drop(&mut self) {
-        if self.free.is_some() {
-            self.queue.awaiting_free.fetch_sub(1, Ordering::Relaxed);
+        if self.for_others.is_some() {
+            self.queue.awaiting_others.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 impl<H: Hal> Queue<H> {
-    /// Queue `number`, for requests whose reply somebody waits for.
+    /// Queue `number`, for requests that have a reply.
     pub(super) fn for_requests(number: u16, options: &QueueOptions) -> Result<Self, Error> {
         Self::new(number, options.requests()?)
     }
@@ -185,7 +202,7 @@ impl<H: Hal> Queue<H> {
         log::debug!("queue {number}: {layout:?}");
         let slots = Slots::new(layout)?;
         let used_index = slots.used_index_view();
-        let Sets { free, ended } = slots.sets();
+        let Sets { free, ended, .. } = slots.sets();
         Ok(Self {
             number,
             slots: Mutex::new(slots),
@@ -193,8 +210,9 @@ impl<H: Hal> Queue<H> {
             taken: AtomicU16::new(0),
             free: AtomicU64::new(free),
             ended: AtomicU64::new(ended),
+            oldest_posted: AtomicU64::new(NONE),
             awaited: AtomicU64::new(0),
-            awaiting_free: AtomicU32::new(0),
+            awaiting_others: AtomicU32::new(0),
         })
     }
 
@@ -219,13 +237,18 @@ impl<H: Hal> Queue<H> {
     fn with_slots<T>(&self, platform: &dyn Platform, mine: Owned, work: impl FnOnce(&mut Slots<H>) -> T) -> T {
         let mut slots = self.slots.lock();
         let result = work(&mut slots);
-        let Sets { free, ended } = slots.sets();
+        let Sets { free, ended, .. } = slots.sets();
+        let oldest_posted = slots.oldest_posted().map_or(NONE, |unique| unique.0);
+        let refusal = slots.take_refusal();
         let newly_free = free & !self.free.load(Ordering::Relaxed);
+        // Even if its slot was taken again at once.
+        let posted_ended = oldest_posted > self.oldest_posted.load(Ordering::Relaxed);
         let newly_ended = ended & !self.ended.load(Ordering::Relaxed);
         let awaited = self.awaited.load(Ordering::Relaxed) & !free;
-        let others_await_free = self.awaiting_free.load(Ordering::Relaxed) != 0;
-        let mut concerned = newly_ended & awaited & !mine.slots != 0 || newly_free != 0 && others_await_free;
-        let others_wait = others_await_free || awaited & !ended & !mine.slots != 0;
+        let others_await_others = self.awaiting_others.load(Ordering::Relaxed) != 0;
+        let mut concerned =
+            newly_ended & awaited & !mine.slots != 0 || (newly_free != 0 || posted_ended) && others_await_others;
+        let others_wait = others_await_others || awaited & !ended & !mine.slots != 0;
         if others_wait && slots.taken() != self.taken.load(Ordering::Relaxed) {
             // The device was asked to ring for what was just taken from it. Those who still wait want the next ring.
             slots.ask_for_interrupt();
@@ -234,11 +257,15 @@ impl<H: Hal> Queue<H> {
         self.awaited.store(awaited, Ordering::Relaxed);
         self.free.store(free, Ordering::Release);
         self.ended.store(ended, Ordering::Release);
+        self.oldest_posted.store(oldest_posted, Ordering::Release);
         // After the others: whoever sees this, and thus no reason to look at the used ring, sees what came from there.
         self.taken.store(slots.taken(), Ordering::Release);
         drop(slots);
         if concerned {
             platform.wake();
+        }
+        if let Some((unique, errno)) = refusal {
+            log::debug!("{unique:?}, which nobody waits for, was refused: {errno}");
         }
         result
     }
@@ -272,12 +299,13 @@ impl<H: Hal> Queue<H> {
         })
     }
 
-    /// Posts `request`, if there is a free slot: whether the device wants a notification, or `None` without a slot.
+    /// Posts `request`, for which nobody will wait, if there is a free slot: whether the device wants a notification, or
+    /// `None` without a slot. Whoever looks at the used ring later looks at its reply and frees its slot.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the request is longer than [`POST_MAX_BYTES`]; [`Error::Protocol`] if the device broke the
-    /// rules of the used ring. It must be reset then.
+    /// [`Error::Invalid`] if the request does not fit into a slot, which for a queue of requests without reply is
+    /// [`POST_MAX_BYTES`]; [`Error::Protocol`] if the device broke a rule. It must be reset then.
     pub(super) fn post(&self, platform: &dyn Platform, request: &Request<'_, '_>) -> Result<Option<bool>, Error> {
         self.with_slots(platform, Owned::default(), |slots| {
             slots.harvest().map_err(Error::Protocol)?;
@@ -294,7 +322,7 @@ impl<H: Hal> Queue<H> {
     ///
     /// # Errors
     ///
-    /// The rule of the used ring that the device broke. It must be reset then.
+    /// The rule of the used ring, or of replies that nobody waits for, that the device broke. It must be reset then.
     pub(super) fn take_finished(
         &self,
         platform: &dyn Platform,
@@ -313,16 +341,18 @@ impl<H: Hal> Queue<H> {
         self.slots.lock().next_in_flight(owned.slots, above)
     }
 
-    /// Whether the device has no request of this queue.
+    /// Takes note of all that came back, whoever waits for it.
     ///
     /// # Errors
     ///
-    /// The rule of the used ring that the device broke. It must be reset then.
-    pub(super) fn is_idle(&self, platform: &dyn Platform) -> Result<bool, BrokenRule> {
-        self.with_slots(platform, Owned::default(), |slots| {
-            slots.harvest()?;
-            Ok(slots.is_idle())
-        })
+    /// Those of [`Self::take_finished`].
+    pub(super) fn harvest(&self, platform: &dyn Platform) -> Result<(), BrokenRule> {
+        self.with_slots(platform, Owned::default(), Slots::harvest)
+    }
+
+    /// Whether the device has a request with a number below `before` that nobody waits for, as far as somebody took note.
+    pub(super) fn has_posted(&self, before: Unique) -> bool {
+        self.oldest_posted.load(Ordering::Acquire) < before.0
     }
 
     /// Whether the device has buffers of callers, which only a reset can take back.
@@ -337,27 +367,27 @@ impl<H: Hal> Queue<H> {
 
     /// Begins to wait for one of `owned` to come to an end and, if `slot`, for a free slot as well.
     pub(super) fn wait_for(&self, owned: &Owned, slot: bool) -> Waiting<'_, H> {
-        self.wait(owned.slots, slot.then_some(1))
+        self.wait(owned.slots, slot.then_some(ForOthers::Free))
     }
 
-    /// Begins to wait until all slots are free.
-    pub(super) fn wait_until_idle(&self) -> Waiting<'_, H> {
-        self.wait(0, Some(self.slots() as u32))
+    /// Begins to wait until it is not true that the queue [has posted](Self::has_posted) such requests.
+    pub(super) fn wait_for_posted(&self, before: Unique) -> Waiting<'_, H> {
+        self.wait(0, Some(ForOthers::Posted { before }))
     }
 
-    fn wait(&self, awaited: u64, free: Option<u32>) -> Waiting<'_, H> {
+    fn wait(&self, awaited: u64, for_others: Option<ForOthers>) -> Waiting<'_, H> {
         let mut slots = self.slots.lock();
         self.awaited.store(self.awaited.load(Ordering::Relaxed) | awaited, Ordering::Relaxed);
-        if free.is_some() {
-            self.awaiting_free.fetch_add(1, Ordering::Relaxed);
+        if for_others.is_some() {
+            self.awaiting_others.fetch_add(1, Ordering::Relaxed);
         }
         slots.ask_for_interrupt();
-        Waiting { queue: self, slots: awaited, free }
+        Waiting { queue: self, slots: awaited, for_others }
     }
 
     /// Whether somebody waits in this queue while the device used something that nobody has taken note of.
     pub(super) fn is_overdue(&self) -> bool {
-        (self.awaited.load(Ordering::Relaxed) != 0 || self.awaiting_free.load(Ordering::Relaxed) != 0)
+        (self.awaited.load(Ordering::Relaxed) != 0 || self.awaiting_others.load(Ordering::Relaxed) != 0)
             && self.used_index.load() != self.taken.load(Ordering::Acquire)
     }
 

@@ -49,6 +49,9 @@ pub(in crate::virtio) struct Finished {
     pub(in crate::virtio) body_bytes: usize,
 }
 
+/// The request that was refused, and why.
+pub(super) type Refusal = (Unique, Errno);
+
 /// Room for the fixed body of a reply.
 pub(in crate::virtio) type Body = [u8; Request::BODY_MAX_BYTES];
 
@@ -67,6 +70,8 @@ impl<H: Hal> Drop for Sharing<'_, H> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sets {
     pub(super) free: u64,
+    /// The device has them, and nobody waits for them.
+    pub(super) posted: u64,
     /// Used or lost, and not taken by their owner yet.
     pub(super) ended: u64,
 }
@@ -80,6 +85,8 @@ pub(super) struct Slots<H: Hal> {
     slots: Vec<Slot<H>>,
     sets: Sets,
     in_flight: u16,
+    /// The last of the requests that nobody waits for that the server refused, until it is [told](Self::take_refusal).
+    refusal: Option<Refusal>,
     /// The device is given up: it gets no requests any more, and is not listened to.
     closed: bool,
 }
@@ -94,8 +101,8 @@ impl<H: Hal> Slots<H> {
             let segments = Segments::new(layout.segments())?;
             slots.push(Slot { state: State::Free, expected: Expected::NOTHING, place: 0, writable: 0, segments });
         }
-        let sets = Sets { free: u64::MAX >> (u64::BITS - u32::from(layout.slots)), ended: 0 };
-        Ok(Self { ring, layout, memory, slots, sets, in_flight: 0, closed: false })
+        let sets = Sets { free: u64::MAX >> (u64::BITS - u32::from(layout.slots)), posted: 0, ended: 0 };
+        Ok(Self { ring, layout, memory, slots, sets, in_flight: 0, refusal: None, closed: false })
     }
 
     pub(super) fn addresses(&self) -> RingAddresses {
@@ -120,7 +127,7 @@ impl<H: Hal> Slots<H> {
         !self.closed && self.sets.free != 0
     }
 
-    /// Which slots are free, and which came to an end.
+    /// Which slots are free, which nobody waits for, and which came to an end.
     pub(super) fn sets(&self) -> Sets {
         self.sets
     }
@@ -134,9 +141,20 @@ impl<H: Hal> Slots<H> {
         self.ring.taken()
     }
 
-    /// Whether the device has no request.
-    pub(super) fn is_idle(&self) -> bool {
-        self.in_flight == 0
+    /// The lowest number of the requests that the device has and nobody waits for.
+    pub(super) fn oldest_posted(&self) -> Option<Unique> {
+        let mut left = self.sets.posted;
+        let posted = core::iter::from_fn(|| {
+            let index = left.checked_ilog2()? as usize;
+            left &= !(1 << index);
+            Some(self.slots[index].expected.unique)
+        });
+        posted.min_by_key(|unique| unique.0)
+    }
+
+    /// A refusal by the server that nobody heard of.
+    pub(super) fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
     }
 
     /// Whether the device has buffers of callers.
@@ -186,7 +204,8 @@ impl<H: Hal> Slots<H> {
         Ok(index)
     }
 
-    /// Makes a request without reply available to the device, all of it copied. There must be a free slot.
+    /// Makes a request that nobody waits for available to the device, all of it copied. There must be a free slot. If the
+    /// queue has room for replies, the head of one is expected.
     ///
     /// # Errors
     ///
@@ -203,10 +222,17 @@ impl<H: Hal> Slots<H> {
             self.memory.copy_in(base + bytes, slice);
             bytes += slice.len();
         }
-        self.slots[index].writable = 0;
+        let reply_bytes = if self.has_replies() { request.reply_head_bytes() } else { 0 };
+        self.slots[index].expected = Expected::of(request);
+        self.slots[index].writable = reply_bytes;
         self.set_state(index, State::Posted);
-        self.write_chain(index, bytes, 0);
+        self.write_chain(index, bytes, reply_bytes);
         Ok(())
+    }
+
+    /// Whether requests of this queue are answered.
+    fn has_replies(&self) -> bool {
+        self.layout.reply_bytes > 0
     }
 
     fn free_slot(&self) -> Result<usize, Error> {
@@ -217,6 +243,7 @@ impl<H: Hal> Slots<H> {
     fn set_state(&mut self, index: usize, state: State) {
         let put = |set: &mut u64, member: bool| *set = *set & !(1 << index) | u64::from(member) << index;
         put(&mut self.sets.free, state == State::Free);
+        put(&mut self.sets.posted, state == State::Posted);
         put(&mut self.sets.ended, matches!(state, State::Used { .. } | State::Lost));
         self.slots[index].state = state;
     }
@@ -283,7 +310,7 @@ impl<H: Hal> Slots<H> {
     ///
     /// # Errors
     ///
-    /// The rule of the used ring that the device broke. It must be reset then.
+    /// The rule of the used ring, or of replies that nobody waits for, that the device broke. It must be reset then.
     pub(super) fn harvest(&mut self) -> Result<(), BrokenRule> {
         while !self.closed {
             let waiting = self.ring.used_waiting();
@@ -321,12 +348,38 @@ impl<H: Hal> Slots<H> {
         }
         let state = match slot.state {
             State::InFlight => State::Used { written },
-            State::Posted => State::Free,
+            State::Posted => {
+                self.check_posted(index, written)?;
+                State::Free
+            }
             _ => return Err("the device used a buffer that it does not have"),
         };
         self.set_state(index, state);
         self.in_flight -= 1;
         Ok(())
+    }
+
+    /// Checks the reply to a request that nobody waits for, if it has one.
+    fn check_posted(&mut self, index: usize, written: usize) -> Result<(), BrokenRule> {
+        if !self.has_replies() {
+            return Ok(());
+        }
+        let expected = self.slots[index].expected;
+        match self.check_reply(index, written) {
+            Err(Error::Protocol(rule)) => return Err(rule),
+            Err(Error::Refused(errno)) => self.refusal = Some((expected.unique, errno)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Checks the reply in a slot's memory; gives the number of bytes of data.
+    fn check_reply(&self, index: usize, written: usize) -> Result<usize, Error> {
+        let reply = index * self.layout.slot_bytes() + self.layout.reply_offset();
+        let mut header = [0; OutHeader::BYTES];
+        self.memory.copy_out(reply, &mut header);
+        let header = OutHeader::read_from_bytes(&header).map_err(|_| Error::Protocol("a reply is cut short"))?;
+        self.slots[index].expected.check(&header, written)
     }
 
     /// The lowest number above `above` of the requests in the set `owned` that the device has.
@@ -350,18 +403,13 @@ impl<H: Hal> Slots<H> {
         let slot = &mut self.slots[index];
         // SAFETY: the device gave the buffers back, or was reset; they are still valid by the contract of `submit`.
         unsafe { slot.segments.unshare() };
-        let (state, place, expected) = (slot.state, slot.place, slot.expected);
+        let (state, place, body_bytes) = (slot.state, slot.place, slot.expected.body_bytes);
         self.set_state(index, State::Free);
-        let body_bytes = expected.body_bytes;
         let result = match state {
             State::Used { written } => {
                 let reply = index * self.layout.slot_bytes() + self.layout.reply_offset();
-                let mut header = [0; OutHeader::BYTES];
-                self.memory.copy_out(reply, &mut header);
                 self.memory.copy_out(reply + OutHeader::BYTES, &mut body[..body_bytes]);
-                OutHeader::read_from_bytes(&header)
-                    .map_err(|_| Error::Protocol("a reply is cut short"))
-                    .and_then(|header| expected.check(&header, written))
+                self.check_reply(index, written)
             }
             _ => Err(Error::Device("the device was reset")),
         };
