@@ -82,6 +82,7 @@ extern crate alloc;
 extern crate std;
 
 mod cache;
+mod data;
 mod error;
 pub mod fs;
 #[cfg(fuzzing)]

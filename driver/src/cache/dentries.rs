@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use spin::RwLock;
 
@@ -41,7 +41,10 @@ pub(crate) struct Dentries<T> {
 
 /// On a cache line of its own, so that readers of different shards do not slow each other down.
 #[repr(align(128))]
-struct Shard<T>(RwLock<Table<T>>);
+struct Shard<T> {
+    table: RwLock<Table<T>>,
+    hits: AtomicU64,
+}
 
 struct Table<T> {
     /// Places in `slots`, found by the hash of directory and name.
@@ -67,21 +70,22 @@ impl<T: Clone> Dentries<T> {
         let shards = (max_entries / MIN_SHARD_ENTRIES).clamp(1, MAX_SHARDS);
         let shards = 1 << shards.ilog2();
         let limit = (max_entries / shards).min(u32::MAX as usize);
-        let shard = |_| Shard(RwLock::new(Table { index: HashTable::new(), slots: Vec::new(), limit, hand: 0 }));
+        let table = || Table { index: HashTable::new(), slots: Vec::new(), limit, hand: 0 };
+        let shard = |_| Shard { table: RwLock::new(table()), hits: AtomicU64::new(0) };
         Self { shards: (0..shards).map(shard).collect(), hasher: DefaultHashBuilder::default() }
     }
 
-    fn shard(&self, directory: Serial, name: &[u8]) -> (u64, &RwLock<Table<T>>) {
+    fn shard(&self, directory: Serial, name: &[u8]) -> (u64, &Shard<T>) {
         let hash = self.hasher.hash_one((directory.0, name));
         // The table goes by the lowest bits and the highest seven.
         let shard = (hash >> 32) as usize & (self.shards.len() - 1);
-        (hash, &self.shards[shard].0)
+        (hash, &self.shards[shard])
     }
 
     /// What `name` leads to, if that is known at the time `now`.
     pub(crate) fn get(&self, directory: Serial, name: &[u8], now: Instant) -> Option<Dentry<T>> {
         let (hash, shard) = self.shard(directory, name);
-        let table = shard.read();
+        let table = shard.table.read();
         let slot = &table.slots[table.find(hash, directory, name)?];
         if now >= slot.expires {
             return None;
@@ -90,7 +94,15 @@ impl<T: Clone> Dentries<T> {
         if !slot.used.load(Ordering::Relaxed) {
             slot.used.store(true, Ordering::Relaxed);
         }
-        Some(slot.target.clone())
+        let target = slot.target.clone();
+        drop(table);
+        shard.hits.fetch_add(1, Ordering::Relaxed);
+        Some(target)
+    }
+
+    /// How many names were found so far.
+    pub(crate) fn hits(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.hits.load(Ordering::Relaxed)).sum()
     }
 
     /// Remembers until `expires` what `name` leads to, if that `is_still_true`: which is asked when nobody else can
@@ -104,7 +116,7 @@ impl<T: Clone> Dentries<T> {
         is_still_true: impl FnOnce() -> bool,
     ) {
         let (hash, shard) = self.shard(directory, name);
-        let mut table = shard.write();
+        let mut table = shard.table.write();
         if !is_still_true() {
             return;
         }
@@ -127,7 +139,7 @@ impl<T: Clone> Dentries<T> {
     /// Forgets what `name` led to; gives it, and when it would have expired.
     pub(crate) fn remove(&self, directory: Serial, name: &[u8]) -> Option<(Dentry<T>, Instant)> {
         let (hash, shard) = self.shard(directory, name);
-        let mut table = shard.write();
+        let mut table = shard.table.write();
         let at = table.find(hash, directory, name)?;
         let slot = table.take(at);
         Some((slot.target, slot.expires))
@@ -136,7 +148,7 @@ impl<T: Clone> Dentries<T> {
     /// Forgets all.
     pub(crate) fn clear(&self) {
         for shard in &self.shards {
-            let mut table = shard.0.write();
+            let mut table = shard.table.write();
             table.index.clear();
             let slots = mem::take(&mut table.slots);
             drop(table);
@@ -146,7 +158,7 @@ impl<T: Clone> Dentries<T> {
 
     /// How many names are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.read().slots.len()).sum()
+        self.shards.iter().map(|shard| shard.table.read().slots.len()).sum()
     }
 }
 

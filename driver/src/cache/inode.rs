@@ -1,12 +1,14 @@
 //! Inodes, and what is known of them.
 
 use super::{Cache, Serial, Stamp};
+use crate::CacheMode;
 use crate::Instant;
+use crate::data::{FileData, Version};
 use crate::wire::{Attr, Entry, FileType, InitFlags, NodeId};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
-use spin::RwLock;
+use spin::{Once, RwLock};
 
 /// An inode that the server knows, too: it counts the lookups of which this driver was told, until they are taken back
 /// when the last user lets go of it.
@@ -25,6 +27,10 @@ pub(crate) struct Inode {
     /// The number of the last local change of a name in this directory.
     names_changed: AtomicU64,
     attributes: RwLock<Attributes>,
+    /// What is kept of a regular file's content, from its first use on.
+    data: Once<Arc<FileData>>,
+    /// The server said last time that reads and writes of this file are to go to it.
+    is_direct: AtomicBool,
 }
 
 /// # Locking
@@ -59,6 +65,8 @@ impl Inode {
             nlookup: AtomicU64::new(1),
             names_changed: AtomicU64::new(0),
             attributes: RwLock::new(Attributes { attr: Some(attr), expires, mode_expires: expires, changed: 0 }),
+            data: Once::new(),
+            is_direct: AtomicBool::new(false),
         }
     }
 
@@ -76,11 +84,9 @@ impl Inode {
             nlookup: AtomicU64::new(0),
             names_changed: AtomicU64::new(0),
             attributes: RwLock::new(attributes),
+            data: Once::new(),
+            is_direct: AtomicBool::new(false),
         }
-    }
-
-    pub(crate) fn cache(&self) -> &Arc<Cache> {
-        &self.cache
     }
 
     /// See [`Node::device`](crate::vnode::Node::device).
@@ -102,10 +108,40 @@ impl Inode {
         self.nlookup.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What is kept of the content of this regular file; `None` if nothing is, by the rules of the mount.
+    pub(crate) fn data(&self) -> Option<&Arc<FileData>> {
+        let caches = self.file_type == FileType::Regular && self.cache.options.mode != CacheMode::None;
+        caches.then(|| self.data.call_once(|| FileData::new(&self.cache.pool)))
+    }
+
+    /// As [`Self::data`], if it was ever used.
+    pub(crate) fn used_data(&self) -> Option<&Arc<FileData>> {
+        self.data.get()
+    }
+
+    /// Whether the server said last time that reads and writes are to go to it.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.is_direct.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_direct(&self, is_direct: bool) {
+        self.is_direct.store(is_direct, Ordering::Relaxed);
+    }
+
     /// The attributes, if they are known at the time `now`.
     pub(crate) fn attr(&self, now: Instant) -> Option<Attr> {
         let attributes = self.attributes.read();
-        if now < attributes.expires { attributes.attr } else { None }
+        let attr = if now < attributes.expires { attributes.attr } else { None };
+        drop(attributes);
+        attr.map(|attr| self.with_unwritten(attr))
+    }
+
+    /// Attributes as the server has them, with what the driver has yet to tell it.
+    pub(crate) fn with_unwritten(&self, attr: Attr) -> Attr {
+        match self.used_data().and_then(|data| data.unwritten()) {
+            Some(own) => Attr { size_bytes: own.size_bytes, modified: own.modified, changed: own.modified, ..attr },
+            None => attr,
+        }
     }
 
     /// Attributes of which type, mode, owner and group are known at the time `now`, and perhaps nothing else.
@@ -117,10 +153,17 @@ impl Inode {
     /// Remembers the attributes that a reply tells, unless something was changed here since its request was sent.
     pub(super) fn learn(&self, attr: &Attr, expires: Instant, stamp: &Stamp) {
         let mut attributes = self.attributes.write();
-        if attributes.changed <= stamp.changes {
-            attributes.attr = Some(*attr);
-            attributes.expires = expires;
-            attributes.mode_expires = expires;
+        if attributes.changed > stamp.changes {
+            return;
+        }
+        attributes.attr = Some(*attr);
+        attributes.expires = expires;
+        attributes.mode_expires = expires;
+        drop(attributes);
+        if self.cache.drops_old_pages
+            && let Some(data) = self.used_data()
+        {
+            data.seen(Version::of(attr));
         }
     }
 

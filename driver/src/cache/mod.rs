@@ -14,8 +14,9 @@ pub(crate) use inode::Inode;
 pub use options::{CacheMode, CacheOptions};
 
 use self::inode_table::InodeTable;
+use crate::data::Pool;
 use crate::session::Session;
-use crate::wire::{Entry, NodeId};
+use crate::wire::{Entry, InitFlags, NodeId};
 use crate::{Attr, Error, Instant};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,9 @@ pub(crate) struct Cache {
     options: CacheOptions,
     dentries: Dentries<Arc<Inode>>,
     inodes: InodeTable,
+    pool: Arc<Pool>,
+    /// Pages of a file go as soon as its attributes tell that somebody changed it, and not only when it is opened.
+    drops_old_pages: bool,
     next_serial: AtomicU64,
     changes: AtomicU64,
 }
@@ -54,18 +58,23 @@ pub(crate) struct Cache {
 impl Cache {
     pub(crate) fn new(session: Arc<Session>, options: &CacheOptions) -> Self {
         let max_entries = if options.mode == CacheMode::None { 0 } else { options.max_entries };
+        let has = |flag| session.negotiated().has(flag);
+        let told = has(InitFlags::AUTO_INVAL_DATA) && !has(InitFlags::EXPLICIT_INVAL_DATA);
+        let drops_old_pages = options.mode == CacheMode::Auto && told;
         Self {
             session,
             options: options.clone(),
             dentries: Dentries::new(max_entries),
             inodes: InodeTable::new(),
+            pool: Arc::new(Pool::new(options.max_data_bytes)),
+            drops_old_pages,
             next_serial: AtomicU64::new(0),
             changes: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn session(&self) -> &Session {
-        &self.session
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     pub(crate) fn options(&self) -> &CacheOptions {
@@ -164,6 +173,18 @@ impl Cache {
     /// Drops all names, and with them the inodes that nobody uses.
     pub(crate) fn drop_names(&self) {
         self.dentries.clear();
+    }
+
+    /// Drops all names, and all pages that the server has.
+    pub(crate) fn clear(&self) {
+        self.drop_names();
+        // Dirty ones stay.
+        self.pool.shrink_to(0);
+    }
+
+    /// How many names were found without a request.
+    pub(crate) fn name_hits(&self) -> u64 {
+        self.dentries.hits()
     }
 
     /// How many names are remembered.

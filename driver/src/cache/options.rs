@@ -30,6 +30,25 @@ pub struct CacheOptions {
     /// How many names are remembered at most, with the inodes that they lead to. The server keeps each of these inodes,
     /// too; virtiofsd with an open file descriptor.
     pub max_entries: usize,
+    /// How much content of files is kept at most, in bytes.
+    pub max_data_bytes: usize,
+    /// Writes are collected, and the server gets them when a file is closed or synchronised, when they are
+    /// [old](Self::dirty_age), or when too much of the memory is taken: for directories that nobody else writes to. Means
+    /// nothing with [`CacheMode::None`].
+    pub writeback: bool,
+    /// How long what was written may wait for the server; [`VirtioFs::maintain`](crate::VirtioFs::maintain) sees to it.
+    pub dirty_age: Duration,
+    /// A file that is opened for reading is opened at the server only when a request needs that. What may be read is up to
+    /// the driver's own check then; what else the server might refuse it refuses at the first read. Not done if the server
+    /// checks [permissions](crate::Permissions), nor with [`CacheMode::None`].
+    pub lazy_open: bool,
+}
+
+impl CacheOptions {
+    /// Whether writes are collected.
+    pub(crate) fn writes_back(&self) -> bool {
+        self.writeback && self.mode != CacheMode::None
+    }
 }
 
 impl Default for CacheOptions {
@@ -40,6 +59,10 @@ impl Default for CacheOptions {
             attr_timeout: None,
             negative_timeout: None,
             max_entries: 10_000,
+            max_data_bytes: 16 << 20,
+            writeback: false,
+            dirty_age: Duration::from_secs(5),
+            lazy_open: true,
         }
     }
 }

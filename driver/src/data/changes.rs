@@ -1,7 +1,7 @@
 //! What local changes make of the pages.
 
-use super::file_data::{FileData, Page, State, place};
 use super::PAGE_BYTES;
+use super::file_data::{FileData, Page, State, place};
 use core::ops::Range;
 
 /// A change of the content that the server was asked for.

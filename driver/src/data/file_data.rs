@@ -46,7 +46,7 @@ pub(super) struct State {
     pub(super) failures: (u64, Option<Error>),
 }
 
-pub(super) struct Page {
+pub(crate) struct Page {
     pub(super) frames: Frames,
     used: AtomicBool,
     ticket: u64,
@@ -154,11 +154,6 @@ impl FileData {
         }
     }
 
-    /// Lets all pages go that the server has.
-    pub(crate) fn drop_pages(&self) {
-        self.state.write().pages.retain(|_, page| !page.may_go());
-    }
-
     /// Copies what is kept from byte `offset` on.
     pub(super) fn copy_out(&self, offset: u64, buffer: &mut [u8]) -> Cached {
         let state = self.state.read();
@@ -170,7 +165,9 @@ impl FileData {
                 return Cached { bytes, at_end: true };
             }
             let (index, within) = place(at);
-            let Some(content) = state.pages.get(&index).map(Page::touch).and_then(|all| all.get(within..)) else { break };
+            let Some(content) = state.pages.get(&index).map(Page::touch).and_then(|all| all.get(within..)) else {
+                break;
+            };
             let to_end = usize::try_from(end - at).unwrap_or(usize::MAX);
             let step = content.len().min(buffer.len() - bytes).min(to_end);
             if step == 0 {
@@ -209,7 +206,8 @@ impl FileData {
         }
         for (index, page) in (index..).zip(pages).take(bytes.div_ceil(PAGE_BYTES)) {
             // What was put in by another READ is at least as new.
-            let is_new = state.pages.get(&index).is_none_or(|kept| kept.frames.len() < page.frames.len() && kept.may_go());
+            let is_new =
+                state.pages.get(&index).is_none_or(|kept| kept.frames.len() < page.frames.len() && kept.may_go());
             if is_new {
                 state.pages.insert(index, page);
             }
@@ -220,7 +218,9 @@ impl FileData {
 
     pub(super) fn evict(&self, index: u64, ticket: u64) -> Eviction {
         let mut state = self.state.write();
-        let Some(page) = state.pages.get_mut(&index).filter(|page| page.ticket == ticket) else { return Eviction::Gone };
+        let Some(page) = state.pages.get_mut(&index).filter(|page| page.ticket == ticket) else {
+            return Eviction::Gone;
+        };
         if core::mem::take(page.used.get_mut()) || !page.may_go() {
             return Eviction::Stays;
         }
@@ -261,7 +261,7 @@ impl State {
 
 impl Page {
     /// A page of zeroes with room for so many bytes. `None` without memory, or if no other page can make room.
-    pub(super) fn new(pool: &Arc<Pool>, bytes: usize) -> Option<Self> {
+    pub(crate) fn new(pool: &Arc<Pool>, bytes: usize) -> Option<Self> {
         let charge = pool.charge(bytes.next_multiple_of(FRAME_BYTES))?;
         Some(Self {
             frames: Frames::zeroed(bytes)?,

@@ -14,11 +14,11 @@ mod pool;
 mod read;
 mod readahead;
 
-pub(crate) use changes::{Change, Changing};
+pub(crate) use changes::Change;
 pub(crate) use dirty::{Need, Run};
 pub(crate) use file_data::{FileData, Page, Version};
 pub(crate) use pool::Pool;
-pub(crate) use read::{Reading, read};
+pub(crate) use read::{Reading, read, read_kept};
 pub(crate) use readahead::Readahead;
 
 /// The unit of the cache. README's benchmark compares others: smaller ones cost more requests for random reads, larger

@@ -17,8 +17,15 @@ pub(crate) struct Pool {
     used_bytes: AtomicUsize,
     dirty_bytes: AtomicUsize,
     next_ticket: AtomicU64,
+    hits: [Hits; HIT_COUNTERS],
     queue: Mutex<VecDeque<Queued>>,
 }
+
+/// Threads that read different files count in different places.
+const HIT_COUNTERS: usize = 8;
+
+#[repr(align(128))]
+struct Hits(AtomicU64);
 
 /// A page in the queue, if it still is the one with this ticket.
 struct Queued {
@@ -65,6 +72,7 @@ impl Pool {
             used_bytes: AtomicUsize::new(0),
             dirty_bytes: AtomicUsize::new(0),
             next_ticket: AtomicU64::new(0),
+            hits: [const { Hits(AtomicU64::new(0)) }; HIT_COUNTERS],
             queue: Mutex::new(VecDeque::new()),
         }
     }
@@ -76,6 +84,17 @@ impl Pool {
     /// How much the pages take.
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a read of this file that needed no request.
+    pub(super) fn count_hit(&self, data: &FileData) {
+        let place = core::ptr::from_ref(data).addr() / size_of::<FileData>();
+        self.hits[place % HIT_COUNTERS].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many reads needed no request.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.iter().map(|hits| hits.0.load(Ordering::Relaxed)).sum()
     }
 
     /// Whether so much waits to be written that a writer should see to it.

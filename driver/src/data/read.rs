@@ -18,6 +18,17 @@ pub(crate) struct Reading<'r> {
     pub(crate) transfer_bytes: usize,
 }
 
+/// As [`read`], if all of it is kept.
+pub(crate) fn read_kept(data: &FileData, readahead: &Readahead, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+    let cached = data.copy_out(offset, buffer);
+    let is_all = cached.bytes == buffer.len() || cached.at_end;
+    is_all.then(|| {
+        data.pool.count_hit(data);
+        readahead.note(offset + cached.bytes as u64);
+        cached.bytes
+    })
+}
+
 /// Reads from byte `offset` on into `buffer`; what is not kept is fetched, and kept. Gives the number of bytes read: fewer
 /// than `buffer` holds at the end of the file, or before an error that the next read will meet again.
 ///
@@ -63,13 +74,7 @@ struct Step {
 
 impl Reading<'_> {
     /// Fetches what is not kept from the start of `range` on, a part of a read that began at `start`.
-    fn fill(
-        &self,
-        start: u64,
-        range: Range<u64>,
-        buffer: &mut [u8],
-        fetch: &mut Fetch<'_>,
-    ) -> Result<Step, Error> {
+    fn fill(&self, start: u64, range: Range<u64>, buffer: &mut [u8], fetch: &mut Fetch<'_>) -> Result<Step, Error> {
         let budget = self.data.pool.budget_bytes();
         let page_bytes = PAGE_BYTES as u64;
         let (first, within) = place(range.start);

@@ -145,13 +145,15 @@ impl VirtioFs {
         self.node(path)?.statfs()
     }
 
-    /// Makes everything that was written durable, as far as the server can: see
+    /// Makes everything that was written durable, as far as the server can. What cannot be written is told to the files that
+    /// are open. See
     /// [`Node::syncfs`](crate::vnode::Node::syncfs).
     ///
     /// # Errors
     ///
     /// The server's.
     pub fn sync(&self) -> Result<(), Error> {
+        self.root().superblock().dirty.write_all();
         self.root().syncfs()
     }
 

@@ -6,7 +6,7 @@ use crate::cache::CacheOptions;
 use crate::session::{Credentials, Negotiated, Session, Statistics};
 use crate::virtio::{Device, DeviceOptions, Transport};
 use crate::vnode::{Node, OpenFlags, Permissions, Superblock};
-use crate::{Errno, Error, Hal, Platform};
+use crate::{Errno, Error, Hal, InitFlags, Instant, Platform};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -62,7 +62,8 @@ impl VirtioFs {
         channel: Box<dyn crate::session::Channel>,
         options: &MountOptions,
     ) -> Result<Self, Error> {
-        let session = Session::open(channel)?;
+        let further = if options.cache.writes_back() { InitFlags::WRITEBACK_CACHE } else { InitFlags::empty() };
+        let session = Session::open_offering(channel, further)?;
         let superblock = Superblock::new(session, &options.cache, options.permissions, options.read_only);
         Ok(Self { root: Node::root(Arc::new(superblock), options.credentials.clone()) })
     }
@@ -87,7 +88,14 @@ impl VirtioFs {
 
     /// What was sent and received so far, all users of the mount together.
     pub fn statistics(&self) -> Statistics {
-        self.root.session().statistics()
+        let superblock = self.root.superblock();
+        let cache = &superblock.cache;
+        let mut statistics = superblock.session.statistics();
+        statistics.cached_names = cache.names() as u64;
+        statistics.cached_bytes = cache.pool().used_bytes() as u64;
+        statistics.name_hits = cache.name_hits();
+        statistics.data_hits = cache.pool().hits();
+        statistics
     }
 
     /// The root directory's inode: the way into the inode-level API.
@@ -100,11 +108,25 @@ impl VirtioFs {
         Self { root: self.root.with_credentials(&Arc::new(credentials)) }
     }
 
-    /// Takes note of replies that nobody waits for, and sends what waits for company: FORGETs, today. A kernel may call
-    /// this from its idle loop. Waits for files that are being closed.
-    pub fn maintain(&self) {
-        self.root.session().reap();
-        self.root.session().flush_forgets();
+    /// Does what nobody waits for: takes note of replies, sends FORGETs that wait for company, and writes to the server
+    /// what has waited for longer than [`CacheOptions::dirty_age`]. A kernel calls this from its idle loop or a timer.
+    /// Gives when there will be something to do that is known of today, by [`Platform::now`].
+    ///
+    /// # Locking
+    ///
+    /// Waits for files that are being closed, and for what it writes.
+    pub fn maintain(&self) -> Option<Instant> {
+        let superblock = self.root.superblock();
+        superblock.session.reap();
+        superblock.session.flush_forgets();
+        superblock.dirty.write_aged(superblock.session.now(), superblock.cache.options().dirty_age)
+    }
+
+    /// Forgets what is cached. What was written goes to the server first; inodes and files in use stay.
+    pub fn drop_caches(&self) {
+        let superblock = self.root.superblock();
+        superblock.dirty.write_all();
+        superblock.cache.clear();
     }
 
     /// The inode that `path` leads to; symbolic links are followed.
@@ -122,7 +144,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `EISDIR` or `EOPNOTSUPP` if it is no regular file.
     pub fn open(&self, path: impl AsRef<[u8]>) -> Result<File, Error> {
-        again_if_stale(&self.root, || Ok(File::new(self.follow(path.as_ref())?.node().open(OpenFlags::READ_ONLY)?)))
+        again_if_stale(&self.root, || Ok(File::new(self.follow(path.as_ref())?.open(OpenFlags::READ_ONLY)?.0)))
     }
 
     /// Reads a whole file.
@@ -132,9 +154,9 @@ impl VirtioFs {
     /// As for [`Self::open`]; [`Error::NoMemory`] if it does not fit.
     pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
         let (file, size_bytes) = again_if_stale(&self.root, || {
-            let found = self.follow(path.as_ref())?;
-            let size_bytes = found.attr()?.size_bytes;
-            Ok((File::new(found.node().open(OpenFlags::READ_ONLY)?), size_bytes))
+            let (file, attr) = self.follow(path.as_ref())?.open(OpenFlags::READ_ONLY)?;
+            let attr = attr.map_or_else(|| file.getattr(), Ok)?;
+            Ok((File::new(file), attr.size_bytes))
         })?;
         file.read_all(size_bytes)
     }

@@ -102,7 +102,7 @@ impl OpenOptions {
         };
         let file = again_if_stale(fs.root(), || match self.create || self.create_new {
             true => self.make(fs.root(), path, flags),
-            false => resolve(fs.root(), path, last)?.node().open(flags),
+            false => resolve(fs.root(), path, last)?.open(flags).map(|(file, _)| file),
         });
         file.map(File::new)
     }

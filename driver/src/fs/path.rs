@@ -2,7 +2,7 @@
 
 use super::Metadata;
 use crate::cache::Inode;
-use crate::vnode::{self, Access, Node};
+use crate::vnode::{self, Access, Node, OpenFile, OpenFlags};
 use crate::wire::{Attr, FileType, Name};
 use crate::{Errno, Error};
 use alloc::sync::Arc;
@@ -51,6 +51,11 @@ impl Found<'_> {
             Some(attr) => Ok(attr),
             None => self.node().getattr(),
         }
+    }
+
+    /// Opens the file. Gives its attributes, too, if they are known.
+    pub(super) fn open(&self, flags: OpenFlags) -> Result<(OpenFile, Option<Attr>), Error> {
+        self.node().open_knowing(flags, self.step.told)
     }
 
     pub(super) fn metadata(&self) -> Result<Metadata, Error> {

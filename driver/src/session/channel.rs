@@ -2,7 +2,7 @@
 
 use super::{Payload, Room, Traffic};
 use crate::wire::{FromBody, InHeader, Interrupt, NodeId, Operation, OutHeader, Unique};
-use crate::{Error, Instant};
+use crate::{Error, Instant, Timestamp};
 use core::iter;
 use zerocopy::IntoBytes;
 
@@ -56,6 +56,15 @@ pub(crate) trait Channel: Send + Sync {
 
     /// The kernel's monotonic clock.
     fn now(&self) -> Instant;
+
+    /// The date.
+    fn date(&self) -> Timestamp;
+
+    /// Waits until another thread has made `ready` true and called [`Self::wake`].
+    fn wait_until(&self, ready: &mut dyn FnMut() -> bool);
+
+    /// Lets those who wait in [`Self::wait_until`] look again.
+    fn wake(&self);
 
     /// What was counted so far.
     fn traffic(&self) -> Traffic {

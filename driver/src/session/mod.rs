@@ -12,16 +12,16 @@ mod write;
 pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
 pub use credentials::{Credentials, SecurityContext};
 pub use negotiate::Negotiated;
-pub(crate) use slices::{Payload, Room};
 pub(crate) use read::Filled;
+pub(crate) use slices::{Payload, Room};
 pub use statistics::Statistics;
 pub(crate) use statistics::Traffic;
 pub(crate) use write::WriteTo;
 
 use self::forget::{Batch, ForgetQueue};
 use self::statistics::Counters;
-use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, NodeId, Operation, Unique};
-use crate::{Errno, Error, Instant};
+use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, InitFlags, NodeId, Operation, Unique};
+use crate::{Errno, Error, Instant, Timestamp};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use zerocopy::IntoBytes;
@@ -53,8 +53,19 @@ impl Session {
     ///
     /// [`Error::Protocol`] if the server is older than FUSE 7.31 or breaks the protocol; [`Error::Refused`] if it
     /// refuses.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn open(channel: Box<dyn Channel>) -> Result<Self, Error> {
-        let negotiated = Negotiated::open(&*channel, Unique(FIRST_UNIQUE))?;
+        Self::open_offering(channel, InitFlags::empty())
+    }
+
+    /// Opens a session on `channel`, and offers these flags besides what the driver always can.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the server is older than FUSE 7.31 or breaks the protocol; [`Error::Refused`] if it
+    /// refuses.
+    pub(crate) fn open_offering(channel: Box<dyn Channel>, further: InitFlags) -> Result<Self, Error> {
+        let negotiated = Negotiated::open(&*channel, Unique(FIRST_UNIQUE), further)?;
         Ok(Self {
             channel,
             negotiated,
@@ -74,6 +85,21 @@ impl Session {
     /// The kernel's monotonic clock.
     pub(crate) fn now(&self) -> Instant {
         self.channel.now()
+    }
+
+    /// The date.
+    pub(crate) fn date(&self) -> Timestamp {
+        self.channel.date()
+    }
+
+    /// As [`Channel::wait_until`].
+    pub(crate) fn wait_until(&self, ready: &mut dyn FnMut() -> bool) {
+        self.channel.wait_until(ready);
+    }
+
+    /// As [`Channel::wake`].
+    pub(crate) fn wake(&self) {
+        self.channel.wake();
     }
 
     pub(crate) fn statistics(&self) -> Statistics {

@@ -25,6 +25,8 @@ const SUPPORTED: InitFlags = InitFlags::ASYNC_READ
     .union(InitFlags::POSIX_LOCKS)
     .union(InitFlags::ATOMIC_O_TRUNC)
     .union(InitFlags::BIG_WRITES)
+    .union(InitFlags::AUTO_INVAL_DATA)
+    .union(InitFlags::EXPLICIT_INVAL_DATA)
     .union(InitFlags::DONT_MASK)
     .union(InitFlags::FLOCK_LOCKS)
     .union(InitFlags::DO_READDIRPLUS)
@@ -53,18 +55,20 @@ impl Negotiated {
         self.flags.contains(flags)
     }
 
-    /// Opens a session on `channel`: sends FUSE_INIT, before any other request, and takes the limits from its reply.
+    /// Opens a session on `channel`: sends FUSE_INIT, before any other request, and takes the limits from its reply. What
+    /// the mount wants `further` is offered, too.
     ///
     /// # Errors
     ///
     /// [`Error::Protocol`] if the server is too old or its reply makes no sense; [`Error::Refused`] if it does not want
     /// us; [`Error::Device`] if the channel carries less than a page at a time.
-    pub(super) fn open(channel: &dyn Channel, unique: Unique) -> Result<Self, Error> {
+    pub(super) fn open(channel: &dyn Channel, unique: Unique, further: InitFlags) -> Result<Self, Error> {
         let channel_bytes = channel.limits().max_data_bytes;
         if channel_bytes < PAGE_BYTES {
             return Err(Error::Device("a request carries less than 4 KiB of data"));
         }
-        let init = Init { flags: SUPPORTED, max_readahead_bytes: u32::try_from(channel_bytes).unwrap_or(u32::MAX) };
+        let offered = SUPPORTED | further;
+        let init = Init { flags: offered, max_readahead_bytes: u32::try_from(channel_bytes).unwrap_or(u32::MAX) };
         let mut data = [0; Init::REPLY_ROOM_BYTES];
         let header = InHeader::new(Init::OPCODE, NodeId(0), unique);
         let mut result = Err(Error::Device("the INIT request was lost"));
@@ -73,13 +77,13 @@ impl Negotiated {
             result = reply.map(|reply| reply.data_bytes);
         });
         let reply = InitReply::decode(&data[..result?])?;
-        let negotiated = Self::settle(&reply, channel_bytes);
+        let negotiated = Self::settle(&reply, offered, channel_bytes);
         log::debug!("session {negotiated:?}");
         Ok(negotiated)
     }
 
-    fn settle(reply: &InitReply, channel_bytes: usize) -> Self {
-        let flags = reply.flags() & SUPPORTED;
+    fn settle(reply: &InitReply, offered: InitFlags, channel_bytes: usize) -> Self {
+        let flags = reply.flags() & offered;
         let max_pages =
             if flags.contains(InitFlags::MAX_PAGES) { reply.max_pages.max(1).into() } else { DEFAULT_MAX_PAGES };
         let max_write = (reply.max_write as usize).max(PAGE_BYTES);

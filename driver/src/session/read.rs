@@ -31,10 +31,7 @@ impl Session {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
-        match self.read_room(who, nodeid, fh, flags, offset, buffer.into())? {
-            Filled { bytes: 0, stopped: Some(error) } => Err(error),
-            Filled { bytes, .. } => Ok(bytes),
-        }
+        Ok(self.read_room(who, nodeid, fh, flags, offset, buffer.into())?.bytes)
     }
 
     /// As [`Self::read`], into several buffers, one after the other, telling errors behind the first byte, too. The buffers have to meet at 4 KiB boundaries of memory:
@@ -90,6 +87,9 @@ impl Session {
                 Err(why) => stop(start, Some(why)),
             }
         });
-        Ok(Filled { bytes: filled.get(), stopped: error.get() })
+        match (filled.get(), error.get()) {
+            (0, Some(error)) => Err(error),
+            (bytes, stopped) => Ok(Filled { bytes, stopped }),
+        }
     }
 }

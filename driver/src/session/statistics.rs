@@ -20,6 +20,14 @@ pub struct Statistics {
     pub doorbells: u64,
     /// The most requests that one call had in flight.
     pub most_in_flight: u64,
+    /// How many names are cached, and how many bytes of memory pages of files take, at the moment.
+    pub cached_names: u64,
+    /// See [`Self::cached_names`].
+    pub cached_bytes: u64,
+    /// How many names of paths were found without a request.
+    pub name_hits: u64,
+    /// How many reads of files needed no request.
+    pub data_hits: u64,
 }
 
 impl Statistics {
@@ -84,6 +92,10 @@ impl Counters {
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             doorbells: traffic.doorbells,
             most_in_flight: traffic.most_in_flight,
+            cached_names: 0,
+            cached_bytes: 0,
+            name_hits: 0,
+            data_hits: 0,
         }
     }
 }

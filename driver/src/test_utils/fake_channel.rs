@@ -3,7 +3,7 @@
 use super::{FakeServer, Outcome, opcode};
 use crate::session::{Channel, Expected, Limits, Reply, Request};
 use crate::wire::{OutHeader, Unique};
-use crate::{Error, Instant};
+use crate::{Error, Instant, Timestamp};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
@@ -253,6 +253,19 @@ impl Channel for FakeChannel {
     fn now(&self) -> Instant {
         self.state.lock().now
     }
+
+    fn date(&self) -> Timestamp {
+        let since = self.now().0;
+        Timestamp { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() }
+    }
+
+    fn wait_until(&self, ready: &mut dyn FnMut() -> bool) {
+        while !ready() {
+            pause();
+        }
+    }
+
+    fn wake(&self) {}
 
     fn exchange<'a, 'b>(
         &self,

@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::node::unless_lacking;
+use crate::data::Change;
 use crate::wire::{
     Access, CheckAccess, FileHandle, FileType, Getattr, InitFlags, SetAttr, SetTime, Setattr, Statx, ValidAttr,
 };
@@ -42,14 +43,23 @@ impl Node {
             return Err(Error::Protocol("an inode became one of another kind"));
         }
         self.inode().learn_attr(&attr, ttl, &stamp);
-        Ok(attr)
+        Ok(self.inode().with_unwritten(attr))
     }
 
     /// Sends a change of attributes, and remembers what it made of them.
     fn change_attr(&self, fh: Option<FileHandle>, changes: SetAttr, kill_suidgid: bool) -> Result<Attr, Error> {
+        // What was written before is not to be newer than what is set now.
+        self.write_back();
         let stamp = self.cache().stamp();
+        let resizing = changes.size_bytes.and_then(|size| Some((size, self.inode().data()?)));
+        let resizing = resizing.map(|(size, data)| (size, data, data.begin_change()));
         let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
-        match self.call(&setattr) {
+        let result = self.call(&setattr);
+        if let Some((size, data, changing)) = resizing {
+            let change = if result.is_ok() { Change::Resized(size) } else { Change::Unknown(0..u64::MAX) };
+            data.end_change(changing, &change);
+        }
+        match result {
             Ok(ValidAttr { attr, ttl }) => {
                 self.inode().change_attr(&attr, ttl, &stamp);
                 Ok(attr)

@@ -1,16 +1,18 @@
 //! Open files.
 
-use super::Node;
+use super::handle::Handle;
 use super::node::unless_lacking;
+use super::{Node, Permissions};
 use crate::cache::Stamp;
-use crate::session::WriteTo;
+use crate::data::{Change, Readahead, Version};
 use crate::wire::{
-    Access, Attr, Created, FileHandle, FileType, Flush, FopenFlags, Fsync, InitFlags, LockOwner, Open, OpenFlags,
-    Opened, Release, SetAttr, WriteFlags,
+    Access, Attr, Created, FileHandle, FileType, Flush, Fsync, InitFlags, LockOwner, OpenFlags, Release, SetAttr,
 };
-use crate::{Errno, Error};
+use crate::{CacheMode, Errno, Error};
+use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use spin::Mutex;
 
 /// An open regular file. Closed when dropped; [`Self::close`] tells of errors, too.
 ///
@@ -18,22 +20,25 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 ///
 /// # Locking
 ///
-/// Every method waits for the server. Dropping waits if something was written (FLUSH), or if a lock of [`Self::flock`]
-/// may be held; if not, at most for room in the queues, and for files that are being closed.
+/// Every method waits for the server, unless what it needs is cached. Dropping waits if something was written (FLUSH), or
+/// if a lock of [`Self::flock`] may be held; if not, at most for room in the queues, and for files that are being closed.
 pub struct OpenFile {
     pub(super) node: Node,
-    /// `None` if the server needs no files to be opened, and when the file is closed.
-    fh: Option<FileHandle>,
     flags: OpenFlags,
-    fopen_flags: FopenFlags,
-    /// Whose locks those of [`Self::flock`] are.
-    pub(super) owner: LockOwner,
-    /// A `flock` lock may be held.
-    pub(super) flocked: AtomicBool,
+    /// What the server has open; `None` as long as no request needs it.
+    handle: Mutex<Option<Arc<Handle>>>,
+    /// The server wants reads and writes to go to it.
+    is_direct: AtomicBool,
+    /// Writes are collected in pages.
+    writes_back: bool,
+    owner: LockOwner,
     /// Something was written since the last FLUSH.
     written: AtomicBool,
     /// The driver took the set-id bits away for a server that does not, when they had been set so often.
     set_ids_killed: AtomicU64,
+    pub(super) readahead: Readahead,
+    /// Of so many failures to write pages this file was told, or they were before its time.
+    failures_seen: AtomicU64,
 }
 
 /// What is to be durable.
@@ -46,7 +51,8 @@ pub enum Durability {
 }
 
 impl OpenFile {
-    pub(super) fn open(node: Node, flags: OpenFlags) -> Result<Self, Error> {
+    /// Opens a file of which the server has just told the attributes, if `told`. Gives them, if they are known.
+    pub(super) fn open(node: Node, flags: OpenFlags, told: Option<Attr>) -> Result<(Self, Option<Attr>), Error> {
         match node.file_type() {
             FileType::Regular if flags.contains(OpenFlags::DIRECTORY) => return Err(Error::Invalid(Errno::ENOTDIR)),
             FileType::Regular => {}
@@ -58,43 +64,96 @@ impl OpenFile {
         if access.contains(Access::WRITE) {
             node.superblock().expect_writable()?;
         }
+        let told = match told {
+            None if node.is_asked_at_open(flags) => Some(node.ask_attr(None)?),
+            told => told,
+        };
         if node.is_checked() {
-            let own = node.owner_and_mode()?;
+            let own = told.map_or_else(|| node.owner_and_mode(), Ok)?;
             node.permit_knowing(&own, access)?;
             if flags.contains(OpenFlags::NOATIME) {
                 node.expect_owner(&own)?;
             }
         }
-        Self::open_unchecked(node, flags)
+        let file = Self::open_unchecked(node, flags)?;
+        if !flags.contains(OpenFlags::TRUNCATE)
+            && let Some(attr) = &told
+        {
+            file.trust_pages_of(attr);
+        }
+        Ok((file, told))
     }
 
     /// As [`Self::open`], of a regular file that the user may open.
     pub(super) fn open_unchecked(node: Node, flags: OpenFlags) -> Result<Self, Error> {
-        let truncates = flags.contains(OpenFlags::TRUNCATE);
-        let atomic = !truncates || node.has(InitFlags::ATOMIC_O_TRUNC);
         let sent = flags - OpenFlags::CREATE - OpenFlags::EXCLUSIVE;
-        let sent = if atomic { sent } else { sent - OpenFlags::TRUNCATE };
-        let kill_suidgid = truncates && atomic && node.asks_to_kill_set_ids();
-        let opened = unless_lacking(node.call(&Open { flags: sent, kill_suidgid }))?;
-        let file = Self::new(node, opened, flags);
-        if truncates && (!atomic || opened.is_none()) {
-            file.truncate()?;
-        } else if truncates && !file.node.kills_set_ids() {
-            file.kill_set_ids()?;
+        let mut file = Self::new(node, flags);
+        if file.node.opens_late(flags) {
+            return Ok(file);
+        }
+        if flags.contains(OpenFlags::TRUNCATE) {
+            file.open_truncated(sent)?;
+        } else {
+            file.open_handle(sent)?;
         }
         Ok(file)
     }
 
-    /// The file that a server made in the directory `parent`, and its attributes.
+    /// Opens a file for writing and cuts everything off.
+    fn open_truncated(&mut self, flags: OpenFlags) -> Result<(), Error> {
+        self.node.write_back();
+        if !self.node.has(InitFlags::ATOMIC_O_TRUNC) {
+            self.open_handle(flags - OpenFlags::TRUNCATE)?;
+            return self.truncate().map(drop);
+        }
+        let node = self.node.clone();
+        let opened = node.change_content(
+            || self.open_handle(flags),
+            |_, opened| match opened {
+                Ok(()) => Change::Resized(0),
+                Err(_) => Change::Unknown(0..u64::MAX),
+            },
+        );
+        opened?;
+        if self.open_fh().is_none() {
+            // A server that opens no files has cut nothing off.
+            return self.truncate().map(drop);
+        }
+        if self.node.kills_set_ids() { Ok(()) } else { self.kill_set_ids() }
+    }
+
+    /// Opens the file at the server; to write back it is opened for reading, too, if that is allowed.
+    fn open_handle(&mut self, flags: OpenFlags) -> Result<(), Error> {
+        let node = &self.node;
+        if self.writes_back {
+            match Handle::open(node, node.opens_as(flags), self.owner) {
+                Ok(handle) if handle.is_direct() => self.writes_back = false,
+                Ok(handle) => {
+                    *self.handle.get_mut() = Some(Arc::new(handle));
+                    return Ok(());
+                }
+                Err(Error::Refused(Errno::EACCES | Errno::EPERM)) => self.writes_back = false,
+                Err(error) => return Err(error),
+            }
+        }
+        let handle = Handle::open(node, flags, self.owner)?;
+        self.is_direct.store(handle.is_direct(), Ordering::Relaxed);
+        *self.handle.get_mut() = Some(Arc::new(handle));
+        Ok(())
+    }
+
+    /// The file that a server made in the directory `parent` and opened as `opened_as`, for a caller who asked for `flags`;
+    /// and its attributes.
     pub(super) fn created(
         parent: &Node,
         created: &Created,
         flags: OpenFlags,
+        opened_as: OpenFlags,
         stamp: &Stamp,
     ) -> Result<(Self, Attr), Error> {
         let &Created { entry, opened } = created;
         let close = || {
-            let release = Release { fh: opened.fh, flags, flock_owner: None };
+            let release = Release { fh: opened.fh, flags: opened_as, flock_owner: None };
             let closed = parent.session().call_detached(parent.credentials(), entry.nodeid, &release);
             closed.unwrap_or_else(|error| log::warn!("{:?} was not closed: {error}", entry.nodeid));
         };
@@ -102,7 +161,15 @@ impl OpenFile {
         match entry.attr {
             Ok(attr) if attr.file_type == FileType::Regular => {
                 let (node, attr) = parent.child(&entry, stamp)?;
-                Ok((Self::new(node, Some(opened), flags), attr))
+                if let Some(data) = node.inode().data() {
+                    data.is_new();
+                }
+                let mut file = Self::new(node, flags);
+                let handle = Handle::new(&file.node, Some(opened), opened_as, file.owner);
+                file.is_direct.store(handle.is_direct(), Ordering::Relaxed);
+                file.writes_back &= !handle.is_direct();
+                *file.handle.get_mut() = Some(Arc::new(handle));
+                Ok((file, attr))
             }
             Ok(attr) => {
                 close();
@@ -121,18 +188,61 @@ impl OpenFile {
         }
     }
 
-    fn new(node: Node, opened: Option<Opened>, flags: OpenFlags) -> Self {
+    fn new(node: Node, flags: OpenFlags) -> Self {
+        let writes_back = node.cache().options().writes_back() && flags.is_writing();
         let owner = LockOwner(node.superblock().new_lock_owner());
+        let failures = node.inode().used_data().map_or(0, |data| data.failures());
         Self {
-            node,
-            fh: opened.map(|opened| opened.fh),
             flags,
-            fopen_flags: opened.map_or(FopenFlags::empty(), |opened| opened.flags),
+            handle: Mutex::new(None),
+            is_direct: AtomicBool::new(node.inode().is_direct()),
+            writes_back,
             owner,
-            flocked: AtomicBool::new(false),
             written: AtomicBool::new(false),
             set_ids_killed: AtomicU64::new(u64::MAX),
+            readahead: Readahead::new(),
+            failures_seen: AtomicU64::new(failures),
+            node,
         }
+    }
+
+    /// The file was opened when it had these attributes: what is kept of its content has to belong to them.
+    fn trust_pages_of(&self, attr: &Attr) {
+        let Some(data) = self.node.inode().data() else { return };
+        match self.node.cache().options().mode {
+            CacheMode::Auto => {
+                let kept = self.handle.lock().as_ref().is_some_and(|handle| handle.keeps_cache());
+                data.opened(Version::of(attr), kept);
+            }
+            CacheMode::None | CacheMode::Always => data.learn_end(attr.size_bytes),
+        }
+    }
+
+    /// What the server has open, opened now if it was not yet.
+    pub(super) fn handle(&self) -> Result<Arc<Handle>, Error> {
+        if let Some(handle) = &*self.handle.lock() {
+            return Ok(handle.clone());
+        }
+        // Nobody may wait for the server under the lock: of several that open the file, one is the first.
+        let opened = Arc::new(Handle::open(&self.node, self.flags, self.owner)?);
+        let mut first = self.handle.lock();
+        let handle = first.get_or_insert_with(|| opened.clone()).clone();
+        drop(first);
+        self.is_direct.store(handle.is_direct(), Ordering::Relaxed);
+        Ok(handle)
+    }
+
+    /// What requests that need no open file call it, if the server has it open.
+    pub(super) fn open_fh(&self) -> Option<FileHandle> {
+        self.handle.lock().as_ref().and_then(|handle| handle.fh)
+    }
+
+    pub(super) fn is_direct(&self) -> bool {
+        self.is_direct.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn writes_back(&self) -> bool {
+        self.writes_back
     }
 
     /// The inode that is open.
@@ -145,65 +255,13 @@ impl OpenFile {
         self.flags
     }
 
-    /// What requests call the file. Servers that need no files to be opened do not look at it.
-    pub(super) fn fh(&self) -> FileHandle {
-        self.fh.unwrap_or(FileHandle(0))
-    }
-
-    /// Reads into `buffer` from byte `offset` on. Gives the number of bytes read; 0 means the end of the file.
-    ///
-    /// A large read becomes several requests that are in flight together.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` if the file is not open for reading; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1; the server's.
-    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.expect(Access::READ)?;
-        let node = &self.node;
-        node.session().read(node.credentials(), node.nodeid(), self.fh(), self.flags, offset, buffer)
-    }
-
-    /// Writes `data` from byte `offset` on, or to the end of the file if it is open with [`OpenFlags::APPEND`]. Gives
-    /// the number of bytes written.
-    ///
-    /// A large write becomes several requests that are in flight together, or, for appending, one after the other: up
-    /// to [`Negotiated::max_write_bytes`](crate::Negotiated) are appended in one piece, whoever else appends. Fewer
-    /// bytes than asked for were written before an error that the next write will meet again; what lies behind them may
-    /// have been written, too.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` if the file is not open for writing; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1; `EFBIG`,
-    /// `ENOSPC`, `EDQUOT` and others from the server.
-    pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
-        self.expect(Access::WRITE)?;
-        if offset > i64::MAX as u64 {
-            return Err(Error::Invalid(Errno::EINVAL));
-        }
-        if data.is_empty() {
-            return Ok(0);
-        }
-        self.note_write()?;
-        let node = &self.node;
-        // A server that opens no files has none that knows its end.
-        let offset = match self.fh {
-            None if self.flags.contains(OpenFlags::APPEND) => self.getattr()?.size_bytes,
-            _ => offset,
-        };
-        let write_flags = if node.asks_to_kill_set_ids() { WriteFlags::KILL_SUIDGID } else { WriteFlags::empty() };
-        let to = WriteTo { nodeid: node.nodeid(), fh: self.fh(), flags: self.flags, write_flags };
-        let written = node.session().write(node.credentials(), to, offset, data);
-        node.inode().note_change();
-        written
-    }
-
     /// The attributes of the inode.
     ///
     /// # Errors
     ///
     /// The server's.
     pub fn getattr(&self) -> Result<Attr, Error> {
-        self.node.getattr_of(self.fh)
+        self.node.getattr_of(self.open_fh())
     }
 
     /// Changes attributes of the inode, and gives the new ones. The size may be changed by who has the file open for
@@ -216,38 +274,57 @@ impl OpenFile {
         if changes.size_bytes.is_some() && !self.flags.is_writing() {
             return Err(Error::Invalid(Errno::EINVAL));
         }
-        self.node.setattr_of(self.fh, changes, true)
+        self.node.setattr_of(self.open_fh(), changes, true)
     }
 
     /// Cuts everything off, as the file is opened.
     pub(super) fn truncate(&self) -> Result<Attr, Error> {
         // What is open for reading only cannot be truncated through its handle.
-        let fh = self.fh.filter(|_| self.flags.is_writing());
+        let fh = self.open_fh().filter(|_| self.flags.is_writing());
         self.node.setattr_of(fh, &SetAttr { size_bytes: Some(0), ..SetAttr::default() }, true)
     }
 
     /// Tells the server that a file descriptor was closed, of which there may be several for this file: it may tell of
-    /// errors of earlier writes, and gives up the POSIX locks of `owner`.
+    /// errors of earlier writes, and gives up the POSIX locks of `owner`. What was collected is written first.
     ///
     /// # Errors
     ///
-    /// The server's.
+    /// The server's, those of writes that were collected included.
     pub fn flush(&self, owner: LockOwner) -> Result<(), Error> {
+        self.node.write_back();
         self.written.store(false, Ordering::Relaxed);
-        if self.fopen_flags.contains(FopenFlags::NOFLUSH) {
-            return Ok(());
-        }
-        unless_lacking(self.node.call(&Flush { fh: self.fh(), lock_owner: owner })).map(drop)
+        let handle = self.handle()?;
+        let flushed = match handle.wants_flush() {
+            true => unless_lacking(self.node.call(&Flush { fh: handle.fh(), lock_owner: owner })).map(drop),
+            false => Ok(()),
+        };
+        self.tell_failure().and(flushed)
     }
 
     /// Waits until what was written is durable.
     ///
     /// # Errors
     ///
-    /// The server's.
+    /// The server's, those of writes that were collected included.
     pub fn fsync(&self, durability: Durability) -> Result<(), Error> {
-        let fsync = Fsync { fh: self.fh(), data_only: durability == Durability::Data };
-        unless_lacking(self.node.call(&fsync)).map(drop)
+        self.node.write_back();
+        let fsync = Fsync { fh: self.handle()?.fh(), data_only: durability == Durability::Data };
+        let synced = unless_lacking(self.node.call(&fsync)).map(drop);
+        self.tell_failure().and(synced)
+    }
+
+    /// # Errors
+    ///
+    /// Why pages could not be written, if that was since the file was opened and it was not told yet.
+    fn tell_failure(&self) -> Result<(), Error> {
+        let seen = self.failures_seen.load(Ordering::Relaxed);
+        match self.node.inode().used_data().and_then(|data| data.failed_since(seen)) {
+            Some((count, error)) => {
+                self.failures_seen.store(count, Ordering::Relaxed);
+                Err(error)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Closes the file. The server is told so (RELEASE), and not waited for, unless a lock of [`Self::flock`] may be
@@ -255,22 +332,16 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// Those of earlier writes, if the server tells them now (FLUSH). The file is closed all the same.
+    /// Those of earlier writes, if they were collected or the server tells them now (FLUSH). The file is closed all the
+    /// same.
     pub fn close(mut self) -> Result<(), Error> {
         self.finish()
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        let flushed = if self.written.load(Ordering::Relaxed) { self.flush(self.owner) } else { Ok(()) };
-        let flock_owner = self.flocked.load(Ordering::Relaxed).then_some(self.owner);
-        let release = self.fh.take().map(|fh| Release { fh, flags: self.flags, flock_owner });
-        let released = match release {
-            // Who closes a file counts on others getting the lock from now on.
-            Some(release) if flock_owner.is_some() => self.node.call(&release),
-            Some(release) => self.node.call_detached(&release),
-            None => Ok(()),
-        };
-        flushed.and(released)
+        let flushed = if *self.written.get_mut() { self.flush(self.owner) } else { self.tell_failure() };
+        let last = self.handle.get_mut().take().and_then(Arc::into_inner);
+        flushed.and(last.map_or(Ok(()), Handle::close))
     }
 
     /// # Errors
@@ -301,7 +372,7 @@ impl OpenFile {
     fn kill_set_ids(&self) -> Result<(), Error> {
         let set = self.node.superblock().set_ids();
         if self.set_ids_killed.load(Ordering::Relaxed) != set {
-            self.node.kill_set_ids(self.fh)?;
+            self.node.kill_set_ids(self.open_fh())?;
             self.set_ids_killed.store(set, Ordering::Relaxed);
         }
         Ok(())
@@ -318,7 +389,39 @@ impl Drop for OpenFile {
 
 impl fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenFile").field("node", &self.node).field("fh", &self.fh).field("flags", &self.flags).finish()
+        f.debug_struct("OpenFile").field("node", &self.node).field("flags", &self.flags).finish()
+    }
+}
+
+impl Node {
+    /// Whether opening this file asks for its attributes, to find out whether its content is still the one that is kept.
+    fn is_asked_at_open(&self, flags: OpenFlags) -> bool {
+        let has_pages = || self.inode().used_data().is_some_and(|data| data.has_pages());
+        self.cache().options().mode == CacheMode::Auto
+            && !flags.contains(OpenFlags::TRUNCATE)
+            && (self.opens_late(flags) || has_pages())
+    }
+
+    /// How the server is to open what a caller opens with `flags`. To write back it is opened for reading, too, for pages
+    /// of which a part is written; where it ends is the driver's business then.
+    pub(super) fn opens_as(&self, flags: OpenFlags) -> OpenFlags {
+        if self.cache().options().writes_back() && flags.is_writing() {
+            (flags - OpenFlags::WRITE_ONLY - OpenFlags::APPEND) | OpenFlags::READ_WRITE
+        } else {
+            flags
+        }
+    }
+
+    /// Whether the server opens this file only when a request needs that.
+    fn opens_late(&self, flags: OpenFlags) -> bool {
+        let options = self.cache().options();
+        // What other flags mean is up to the server.
+        let harmless = OpenFlags::NOFOLLOW | OpenFlags::NOATIME;
+        options.lazy_open
+            && options.mode != CacheMode::None
+            && self.superblock().permissions == Permissions::Driver
+            && harmless.contains(flags)
+            && !self.inode().is_direct()
     }
 }
 

@@ -26,7 +26,7 @@ impl OpenFile {
         expect_range(lock)?;
         // Who asks holds nothing yet: the process is 0, as Linux sends it, and some servers insist.
         let lock = Lock { pid: 0, ..*lock };
-        supported(self.node.call(&Getlk { fh: self.fh(), owner, lock }))
+        supported(self.node.call(&Getlk { fh: self.handle()?.fh(), owner, lock }))
     }
 
     /// Sets a POSIX lock, or gives it up. [`Self::flush`] gives up all those of an owner.
@@ -55,12 +55,13 @@ impl OpenFile {
     pub fn flock(&self, kind: LockKind, wait: Wait) -> Result<(), Error> {
         self.expect_locks(InitFlags::FLOCK_LOCKS)?;
         let lock = Lock { kind, start: 0, end: Lock::TO_THE_END, pid: self.node.credentials().pid };
-        self.flocked.store(true, Ordering::Relaxed);
-        self.set(self.owner, lock, true, wait)
+        let handle = self.handle()?;
+        handle.flocked.store(true, Ordering::Relaxed);
+        self.set(handle.owner, lock, true, wait)
     }
 
     fn set(&self, owner: LockOwner, lock: Lock, flock: bool, wait: Wait) -> Result<(), Error> {
-        let fh = self.fh();
+        let fh = self.handle()?.fh();
         if wait == Wait::No || lock.kind == LockKind::Unlock {
             return supported(self.node.call(&Setlk { fh, owner, lock, flock }));
         }

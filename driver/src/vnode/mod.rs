@@ -3,9 +3,12 @@
 
 mod acl;
 mod attributes;
+mod content;
 mod dir;
+mod dirty_files;
 mod file;
 mod find;
+mod handle;
 mod lock;
 mod names;
 mod node;

@@ -89,18 +89,20 @@ impl Node {
 
     /// Opens what was found with these attributes.
     fn open_found(&self, flags: OpenFlags, attr: Attr) -> Result<(OpenFile, Option<Attr>), Error> {
-        let file = self.open(flags)?;
+        let (file, _) = self.open_knowing(flags, Some(attr))?;
         Ok((file, if flags.contains(OpenFlags::TRUNCATE) { None } else { Some(attr) }))
     }
 
     fn create_unchecked(&self, name: Name<'_>, flags: OpenFlags, permissions: u16) -> Result<(OpenFile, Attr), Error> {
         let Mode { permissions, umask } = self.mode(permissions);
         // A new file holds nothing that could be cut off.
-        let sent = (flags | OpenFlags::CREATE | OpenFlags::EXCLUSIVE) - OpenFlags::TRUNCATE;
+        let opened = self.opens_as(flags - OpenFlags::TRUNCATE);
+        let sent = opened | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
         let create = Create { name, flags: sent, permissions, umask, kill_suidgid: false };
         let stamp = self.cache().stamp();
         let created = self.call_making(&create, Vec::new()).inspect_err(|_| self.forget_name(name))?;
-        let (file, attr) = OpenFile::created(self, &created, flags, &stamp).inspect_err(|_| self.forget_name(name))?;
+        let (file, attr) =
+            OpenFile::created(self, &created, flags, opened, &stamp).inspect_err(|_| self.forget_name(name))?;
         let target = Dentry::Inode(file.node().inode().clone());
         self.cache().change_name(self.inode(), name.bytes(), target, created.entry.entry_ttl, &stamp);
         Ok((file, attr))
@@ -135,7 +137,7 @@ impl Node {
         let tmpfile = Tmpfile { flags: flags | OpenFlags::TMPFILE, permissions, umask };
         let stamp = self.cache().stamp();
         let created = supported(self.call_making(&tmpfile, Vec::new()))?;
-        OpenFile::created(self, &created, flags, &stamp)
+        OpenFile::created(self, &created, flags, flags, &stamp)
     }
 
     /// Makes a file, fifo, socket or device node in this directory; `rdev` is a device's number in Linux's 32-bit

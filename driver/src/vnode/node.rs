@@ -92,7 +92,7 @@ impl Node {
 
     /// Sends a request about this inode whose reply nobody waits for.
     pub(super) fn call_detached<O: Operation<Reply = ()>>(&self, operation: &O) -> Result<(), Error> {
-        self.session().call_detached(&self.credentials, self.nodeid(), operation)
+        self.session().call_detached(self.credentials(), self.nodeid(), operation)
     }
 
     /// The server's number for the inode, for as long as this node lives. Not the inode number: that is
@@ -171,7 +171,13 @@ impl Node {
     /// nothing here, and opening one could block the server. `ENOTDIR` if a directory is asked for, `EACCES` if the
     /// user may not, `EPERM` for [`OpenFlags::NOATIME`] by someone else than the owner, `EROFS`.
     pub fn open(&self, flags: OpenFlags) -> Result<OpenFile, Error> {
-        OpenFile::open(self.clone(), flags)
+        self.open_knowing(flags, None).map(|(file, _)| file)
+    }
+
+    /// As [`Self::open`], of a file of which the server has just told the attributes, if `told`. Gives them, too, if they
+    /// are known.
+    pub(crate) fn open_knowing(&self, flags: OpenFlags, told: Option<Attr>) -> Result<(OpenFile, Option<Attr>), Error> {
+        OpenFile::open(self.clone(), flags, told)
     }
 
     /// Opens this directory for listing.

@@ -2,6 +2,7 @@
 
 use super::OpenFile;
 use super::node::{supported, unless_lacking, zeroed};
+use crate::data::Change;
 use crate::wire::{
     Access, AllocateFlags, Copied, CopyFileRange, CopyFileRange64, CopyRange, Fallocate, Found, Lseek, OpenFlags,
     Whence, Written,
@@ -28,9 +29,10 @@ impl OpenFile {
             return Err(Error::Invalid(Errno::EFBIG));
         }
         self.note_change()?;
-        let allocated = self.node.call(&Fallocate { fh: self.fh(), offset, length, flags });
-        self.node.inode().note_change();
-        supported(allocated)
+        let fh = self.handle()?.fh();
+        self.node.write_back();
+        let ask = || self.node.call(&Fallocate { fh, offset, length, flags });
+        supported(self.node.change_content(ask, |_, _| Change::Unknown(offset..offset + length)))
     }
 
     /// Copies up to `length` bytes from byte `offset` of this file to byte `to_offset` of another. Gives the number of
@@ -79,8 +81,15 @@ impl OpenFile {
     }
 
     fn copy_in_server(&self, offset: u64, to: &Self, to_offset: u64, length: u64) -> Result<u64, Error> {
-        let (fh, to_nodeid, to_fh) = (self.fh(), to.node.nodeid(), to.fh());
-        let range = CopyRange { fh, offset, to_nodeid, to_fh, to_offset, length };
+        let (fh, to_nodeid, to_fh) = (self.handle()?.fh(), to.node.nodeid(), to.handle()?.fh());
+        self.node.write_back();
+        to.node.write_back();
+        let ask = || self.ask_to_copy(CopyRange { fh, offset, to_nodeid, to_fh, to_offset, length });
+        to.node.change_content(ask, |_, _| Change::Unknown(to_offset..to_offset + length))
+    }
+
+    fn ask_to_copy(&self, range: CopyRange) -> Result<u64, Error> {
+        let length = range.length;
         let copied = match unless_lacking(self.node.call(&CopyFileRange64(range)))? {
             Some(Copied(bytes)) => bytes,
             None => {
@@ -121,7 +130,8 @@ impl OpenFile {
         if offset > i64::MAX as u64 {
             return Err(Error::Invalid(Errno::ENXIO));
         }
-        match unless_lacking(self.node.call(&Lseek { fh: self.fh(), offset, whence }))? {
+        self.node.write_back();
+        match unless_lacking(self.node.call(&Lseek { fh: self.handle()?.fh(), offset, whence }))? {
             Some(Found(place)) if place < offset => Err(Error::Protocol("a seek leads back")),
             Some(Found(place)) => Ok(place),
             // All of it is data, then.

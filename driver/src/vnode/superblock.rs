@@ -1,5 +1,6 @@
 //! What all inodes of a mount share.
 
+use super::dirty_files::DirtyFiles;
 use crate::cache::{Cache, CacheOptions};
 use crate::session::{Credentials, Session};
 use crate::{Errno, Error, InitFlags};
@@ -26,6 +27,7 @@ pub enum Permissions {
 pub(crate) struct Superblock {
     pub(crate) session: Arc<Session>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) dirty: DirtyFiles,
     pub(crate) permissions: Permissions,
     read_only: bool,
     next_lock_owner: AtomicU64,
@@ -39,7 +41,15 @@ impl Superblock {
         let cache = Arc::new(Cache::new(session.clone(), cache));
         // Owners that a kernel makes from its own small numbers are others.
         let next_lock_owner = AtomicU64::new(1 << 63);
-        Self { session, cache, permissions, read_only, next_lock_owner, set_ids: AtomicU64::new(0) }
+        Self {
+            session,
+            cache,
+            dirty: DirtyFiles::default(),
+            permissions,
+            read_only,
+            next_lock_owner,
+            set_ids: AtomicU64::new(0),
+        }
     }
 
     /// Forgets what is cached, and ends the session.

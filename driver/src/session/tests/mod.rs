@@ -10,7 +10,7 @@ mod write;
 
 use super::{Channel, Limits, Reply, Request};
 use crate::test_utils::{FakeChannel, Mounted, opcode};
-use crate::{Error, Instant, MountOptions, VirtioFs};
+use crate::{Error, Instant, MountOptions, Timestamp, VirtioFs};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -27,6 +27,18 @@ type Requests = Arc<Mutex<Vec<Vec<u8>>>>;
 impl Channel for Recorder {
     fn now(&self) -> Instant {
         self.channel.now()
+    }
+
+    fn date(&self) -> Timestamp {
+        self.channel.date()
+    }
+
+    fn wait_until(&self, ready: &mut dyn FnMut() -> bool) {
+        self.channel.wait_until(ready);
+    }
+
+    fn wake(&self) {
+        self.channel.wake();
     }
 
     fn limits(&self) -> Limits {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::session::{Credentials, Session, WriteTo};
 use crate::test_utils::{Completion, FakeServer, Fault};
-use crate::wire::{FileHandle, Lookup, Name, NodeId, Open, OpenFlags, Release, WriteFlags};
+use crate::wire::{FileHandle, LookedUp, Lookup, Name, NodeId, Open, OpenFlags, Release, WriteFlags};
 use crate::{Errno, InitFlags};
 use alloc::vec;
 
@@ -43,7 +43,8 @@ impl File {
         let session = Session::open(Box::new(recorder)).unwrap();
         let who = &Credentials::DRIVER;
         let name = Name::new(b"f").unwrap();
-        let nodeid = session.call(who, NodeId::ROOT, &Lookup { name }).unwrap().unwrap().nodeid;
+        let LookedUp::Found(entry) = session.call(who, NodeId::ROOT, &Lookup { name }).unwrap() else { panic!() };
+        let nodeid = entry.nodeid;
         let flags = OpenFlags::READ_WRITE | flags;
         let fh = session.call(who, nodeid, &Open { flags, kill_suidgid: false }).unwrap().fh;
         Self { channel, session, requests, nodeid, fh, flags }
@@ -59,8 +60,8 @@ impl File {
         let mut rest = &mut memory[..];
         let mut buffers: Vec<&mut [u8]> = lengths.iter().map(|&length| rest.split_off_mut(..length).unwrap()).collect();
         let Self { session, nodeid, fh, flags, .. } = self;
-        let bytes = session.read_into(&Credentials::DRIVER, *nodeid, *fh, *flags, offset, &mut buffers)?;
-        memory.truncate(bytes);
+        let filled = session.read_into(&Credentials::DRIVER, *nodeid, *fh, *flags, offset, &mut buffers)?;
+        memory.truncate(filled.bytes);
         Ok(memory)
     }
 

@@ -4,7 +4,7 @@ use super::super::queue::{Body, Owned, Queue};
 use super::Device;
 use crate::session::{Channel, Limits, Reply, Request, Traffic};
 use crate::wire::Unique;
-use crate::{Error, Instant};
+use crate::{Error, Instant, Timestamp};
 use core::time::Duration;
 use virtio_drivers::Hal;
 
@@ -81,6 +81,9 @@ impl<H: Hal> Device<H> {
 /// overtake its request, and then means nothing to the server.
 const INTERRUPT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often a thread looks again at what it waits for from another one, however rarely it is woken.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(1);
+
 impl<H: Hal> Channel for Device<H> {
     fn limits(&self) -> Limits {
         let max_data_bytes = self.requests.iter().map(Queue::max_data_bytes).min().unwrap_or(0);
@@ -90,6 +93,18 @@ impl<H: Hal> Channel for Device<H> {
 
     fn now(&self) -> Instant {
         self.platform.now()
+    }
+
+    fn date(&self) -> Timestamp {
+        self.platform.wall_clock()
+    }
+
+    fn wait_until(&self, ready: &mut dyn FnMut() -> bool) {
+        while !self.platform.wait_until(self.platform.now() + OTHERS_INTERVAL, ready) {}
+    }
+
+    fn wake(&self) {
+        self.platform.wake();
     }
 
     fn traffic(&self) -> Traffic {

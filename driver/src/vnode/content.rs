@@ -1,0 +1,192 @@
+//! Reading and writing open files: through the cache, or past it.
+
+use super::OpenFile;
+use super::handle::Handle;
+use crate::data::{self, Change, FileData, Need, PAGE_BYTES, Page, Reading};
+use crate::wire::{Access, OpenFlags};
+use crate::{CacheMode, Errno, Error};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// How often a write looks for room in pages, while others take it.
+const BUFFER_ATTEMPTS: usize = 16;
+
+impl OpenFile {
+    /// Reads into `buffer` from byte `offset` on. Gives the number of bytes read; 0 means the end of the file.
+    ///
+    /// What is [cached](crate::CacheOptions) costs no request. A large read becomes several requests that are in flight
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the file is not open for reading; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1; the server's.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.expect(Access::READ)?;
+        let room = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
+        let readable = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let buffer = &mut buffer[..readable];
+        let Some(data) = self.cached() else { return self.read_directly(offset, buffer) };
+        self.look_for_growth(data, offset + buffer.len() as u64)?;
+        if let Some(bytes) = data::read_kept(data, &self.readahead, offset, buffer) {
+            return Ok(bytes);
+        }
+        let handle = self.handle()?;
+        if handle.is_direct() {
+            return self.read_directly(offset, buffer);
+        }
+        self.read_with(&handle, data, offset, buffer)
+    }
+
+    fn read_with(&self, handle: &Handle, data: &FileData, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        let (session, who, nodeid) = (self.node.session(), self.node.credentials(), self.node.nodeid());
+        let transfer_bytes = session.negotiated().max_transfer_bytes;
+        let reading = Reading { data, readahead: &self.readahead, transfer_bytes };
+        let mut fetch =
+            |at, buffers: &mut [&mut [u8]]| session.read_into(who, nodeid, handle.fh(), self.flags(), at, buffers);
+        data::read(&reading, offset, buffer, &mut fetch)
+    }
+
+    fn read_directly(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.node.write_back();
+        let node = &self.node;
+        node.session().read(node.credentials(), node.nodeid(), self.handle()?.fh(), self.flags(), offset, buffer)
+    }
+
+    /// What is kept of this file; `None` if reads and writes go to the server.
+    fn cached(&self) -> Option<&Arc<FileData>> {
+        if self.is_direct() { None } else { self.node.inode().data() }
+    }
+
+    /// Before a read that goes to byte `end`, and beyond the end of the file as it is known: others may have written
+    /// there. They are seen as soon as what is known of the attributes is old.
+    fn look_for_growth(&self, data: &FileData, end: u64) -> Result<(), Error> {
+        let cache = self.node.cache();
+        let ends = cache.options().mode == CacheMode::Auto
+            && data.eof().is_some_and(|eof| eof < end)
+            && data.has_version()
+            && self.node.inode().attr(cache.now()).is_none();
+        if ends {
+            let attr = self.node.ask_attr(self.open_fh())?;
+            data.seen(data::Version::of(&attr));
+        }
+        Ok(())
+    }
+
+    /// Writes `data` from byte `offset` on, or to the end of the file if it is open with [`OpenFlags::APPEND`]. Gives
+    /// the number of bytes written.
+    ///
+    /// With [`writeback`](crate::CacheOptions::writeback) the server gets them later, and so do errors come later: when the
+    /// file is synchronised or closed. Without, a large write becomes several requests that are in flight together, or, for
+    /// appending, one after the other: up to [`Negotiated::max_write_bytes`](crate::Negotiated) are appended in one piece,
+    /// whoever else appends. Fewer bytes than asked for were written before an error that the next write will meet again;
+    /// what lies behind them may have been written, too.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the file is not open for writing; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1; `EFBIG`,
+    /// `ENOSPC`, `EDQUOT` and others from the server.
+    pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
+        self.expect(Access::WRITE)?;
+        if offset > i64::MAX as u64 {
+            return Err(Error::Invalid(Errno::EINVAL));
+        }
+        if data.is_empty() {
+            return Ok(0);
+        }
+        self.note_write()?;
+        let handle = self.handle()?;
+        if self.writes_back() && self.write_later(&handle, offset, data)? {
+            return Ok(data.len());
+        }
+        self.write_now(&handle, offset, data)
+    }
+
+    /// Puts what is written into pages, for the server to get it later; whether that was possible.
+    fn write_later(&self, handle: &Arc<Handle>, offset: u64, bytes: &[u8]) -> Result<bool, Error> {
+        let Some(data) = self.cached() else { return Ok(false) };
+        let (session, pool) = (self.node.session(), self.node.cache().pool());
+        let appends = self.flags().contains(OpenFlags::APPEND);
+        let is_large = bytes.len() > pool.budget_bytes() / 4;
+        if is_large || offset.checked_add(bytes.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
+            return Ok(false);
+        }
+        let mut spare = Vec::new();
+        for _ in 0..BUFFER_ATTEMPTS {
+            let at = if appends { None } else { Some(offset) };
+            match data.write_pages(at, bytes, &mut spare, session.now(), session.date()) {
+                Ok(_) => {
+                    self.node.superblock().dirty.add(handle);
+                    if pool.is_dirty_enough() {
+                        handle.write_back();
+                    }
+                    return Ok(true);
+                }
+                Err(Need::End) => {
+                    let size_bytes = self.node.ask_attr(handle.fh)?.size_bytes;
+                    data.learn_end(size_bytes);
+                }
+                Err(Need::Read(index)) => {
+                    self.read_with(handle, data, index * PAGE_BYTES as u64, &mut [0])?;
+                }
+                Err(Need::Pages(count)) => {
+                    while spare.len() < count {
+                        let Some(page) = Page::new(pool, PAGE_BYTES) else { break };
+                        spare.push(page);
+                    }
+                    if spare.len() < count {
+                        // Pages of this file may be in the way.
+                        spare.clear();
+                        handle.write_back();
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes to the server, and to the pages that are kept.
+    fn write_now(&self, handle: &Handle, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
+        let node = &self.node;
+        node.write_back();
+        let appends = self.flags().contains(OpenFlags::APPEND);
+        // A server that opens no files has none that knows its end; and what was opened to write back does not append.
+        let at_known_end = appends && (handle.fh.is_none() || self.writes_back());
+        let offset = if at_known_end { node.ask_attr(handle.fh)?.size_bytes } else { offset };
+        let flags = if self.writes_back() { self.flags() - OpenFlags::APPEND } else { self.flags() };
+        let change = |data: &FileData, written: &Result<usize, Error>| match written {
+            Ok(bytes_written) if *bytes_written == bytes.len() && (!appends || at_known_end) => {
+                Change::Written(offset, bytes)
+            }
+            _ if appends && !at_known_end => Change::Unknown(data.eof().unwrap_or(0)..u64::MAX),
+            _ => Change::Unknown(offset..offset.saturating_add(bytes.len() as u64)),
+        };
+        node.change_content(|| node.session().write(node.credentials(), handle.write_to(flags), offset, bytes), change)
+    }
+}
+
+impl super::Node {
+    /// The result of a request that changes the content of this file in the way that `change` tells.
+    pub(super) fn change_content<'c, T>(
+        &self,
+        ask: impl FnOnce() -> Result<T, Error>,
+        change: impl FnOnce(&FileData, &Result<T, Error>) -> Change<'c>,
+    ) -> Result<T, Error> {
+        let changing = self.inode().data().map(|data| (data, data.begin_change()));
+        let result = ask();
+        if let Some((data, changing)) = changing {
+            let change = change(data, &result);
+            data.end_change(changing, &change);
+        }
+        self.inode().note_change();
+        result
+    }
+
+    /// Writes all dirty pages of this file to the server, if there are any.
+    pub(super) fn write_back(&self) {
+        if self.inode().used_data().is_some_and(|data| data.is_unwritten())
+            && let Some(handle) = self.superblock().dirty.get(self)
+        {
+            handle.write_back();
+        }
+    }
+}
