@@ -2,7 +2,7 @@
 
 use super::{Cache, Dentry, Inode, Stamp};
 use crate::Instant;
-use crate::wire::RenameFlags;
+use crate::wire::{FileType, RenameFlags};
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -43,17 +43,27 @@ impl Cache {
             Change { number: if core::ptr::eq(directory, new_directory) { to.number } else { from.number }, ..from };
         let moved = self.take_name(directory, name);
         let replaced = self.take_name(new_directory, new_name);
-        if let Some((target, expires)) = moved {
-            to.put(self, new_name, target, expires);
-        }
+        let Some((Dentry::Inode(inode), expires)) = moved else { return };
         if flags.contains(RenameFlags::EXCHANGE) {
             if let Some((target, expires)) = replaced {
                 from.put(self, name, target, expires);
             }
         } else if !flags.contains(RenameFlags::WHITEOUT) {
-            let expires = self.expiry_of_name(&Dentry::Absent, Duration::ZERO, stamp);
-            from.put(self, name, Dentry::Absent, expires);
+            // Two names of one inode stay as they are, and so does one that is moved to itself.
+            let is_gone = match &replaced {
+                Some((Dentry::Inode(replaced), _)) => !Arc::ptr_eq(replaced, &inode),
+                Some((Dentry::Absent, _)) => true,
+                None => {
+                    inode.file_type == FileType::Directory
+                        && (from.directory.serial != to.directory.serial || name != new_name)
+                }
+            };
+            if is_gone {
+                let expires = self.expiry_of_name(&Dentry::Absent, Duration::ZERO, stamp);
+                from.put(self, name, Dentry::Absent, expires);
+            }
         }
+        to.put(self, new_name, Dentry::Inode(inode), expires);
     }
 
     /// Takes a name out; what it led to has changed, too: its links, and the time of that.

@@ -201,6 +201,14 @@ impl Inode {
         attributes.changed = self.cache.count_change();
     }
 
+    /// Forgets what the server knows, too.
+    pub(crate) fn clear(&self) {
+        self.note_any_change();
+        if let Some(data) = self.used_data() {
+            data.clear();
+        }
+    }
+
     /// A local change of a name in this directory is complete. Gives its number.
     pub(super) fn note_changed_names(&self) -> u64 {
         self.note_change();

@@ -66,6 +66,12 @@ impl InodeTable {
         new
     }
 
+    /// All inodes in use.
+    pub(super) fn all(&self) -> Vec<Arc<Inode>> {
+        let in_shard = |shard: &Shard| shard.lock().iter().filter_map(|(_, known)| known.upgrade()).collect::<Vec<_>>();
+        self.shards.iter().flat_map(in_shard).collect()
+    }
+
     /// Takes an inode out that is being dropped, if its number does not stand for another one by now.
     pub(super) fn remove(&self, inode: &Inode) {
         let (hash, shard) = self.shard(inode.nodeid);

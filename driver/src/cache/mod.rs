@@ -175,11 +175,10 @@ impl Cache {
         self.dentries.clear();
     }
 
-    /// Drops all names, and all pages that the server has.
+    /// Forgets all that the server knows, too.
     pub(crate) fn clear(&self) {
         self.drop_names();
-        // Dirty ones stay.
-        self.pool.shrink_to(0);
+        self.inodes.all().iter().for_each(|inode| inode.clear());
     }
 
     /// How many names were found without a request.

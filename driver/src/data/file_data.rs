@@ -154,6 +154,17 @@ impl FileData {
         }
     }
 
+    /// Forgets what the server knows, too.
+    pub(crate) fn clear(&self) {
+        let mut state = self.state.write();
+        state.pages.retain(|_, page| !page.may_go());
+        if !state.is_unwritten() {
+            state.eof = None;
+            state.version = None;
+        }
+        state.epoch += 1;
+    }
+
     /// Copies what is kept from byte `offset` on.
     pub(super) fn copy_out(&self, offset: u64, buffer: &mut [u8]) -> Cached {
         let state = self.state.read();

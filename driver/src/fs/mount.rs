@@ -127,6 +127,7 @@ impl VirtioFs {
         let superblock = self.root.superblock();
         superblock.dirty.write_all();
         superblock.cache.clear();
+        self.root.inode().clear();
     }
 
     /// The inode that `path` leads to; symbolic links are followed.

@@ -1,9 +1,10 @@
 //! What is compared.
 
+use crate::cache::mount_options;
 use crate::step::Text;
 use rustix::fs::Stat;
 use std::time::{SystemTime, UNIX_EPOCH};
-use virtio_fs::{Attr, Errno, FileType, Timestamp};
+use virtio_fs::{Attr, CacheMode, Errno, FileType, Timestamp};
 
 /// The result of one step.
 pub type Outcome = Result<Value, Errno>;
@@ -39,6 +40,11 @@ impl When {
         const DAY_SECONDS: u64 = 86_400;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
         if seconds.abs_diff(now) < DAY_SECONDS { Self::Recently } else { Self::At(seconds, nanoseconds) }
+    }
+
+    /// A time of access: a server does not hear of reads that a cache serves.
+    fn of_access(self) -> Self {
+        if mount_options().cache.mode == CacheMode::None { self } else { Self::Recently }
     }
 }
 
@@ -81,7 +87,7 @@ impl From<&Attr> for Facts {
             gid: attr.gid,
             rdev: attr.rdev.into(),
             size: if attr.file_type == FileType::Directory { 0 } else { attr.size_bytes },
-            accessed: attr.accessed.into(),
+            accessed: When::of_access(attr.accessed.into()),
             modified: attr.modified.into(),
         }
     }
@@ -98,7 +104,7 @@ impl From<&Stat> for Facts {
             gid: stat.st_gid,
             rdev: stat.st_rdev,
             size: if file_type == FileType::Directory { 0 } else { stat.st_size as u64 },
-            accessed: When::new(stat.st_atime, stat.st_atime_nsec as u32),
+            accessed: When::of_access(When::new(stat.st_atime, stat.st_atime_nsec as u32)),
             modified: When::new(stat.st_mtime, stat.st_mtime_nsec as u32),
         }
     }

@@ -18,6 +18,7 @@
 
 #![deny(unsafe_code)]
 
+mod cache;
 mod descriptors;
 mod facts;
 mod folder;
@@ -31,6 +32,7 @@ mod thread;
 mod tree;
 mod world;
 
+pub use cache::mount_options;
 pub use descriptors::{expect_descriptors, settled_descriptors};
 pub use facts::{Facts, Outcome, Value, When};
 pub use folder::Folder;

@@ -1,5 +1,6 @@
 //! Two directories, and the scripts that run in both.
 
+use crate::cache::mount_options;
 use crate::facts::Outcome;
 use crate::folder::{Folder, renew};
 use crate::guest::Guest;
@@ -16,7 +17,7 @@ use virtio_fs::{Errno, MountOptions, VirtioFs};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
 /// How a [`World`] is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct WorldOptions {
     /// Further arguments of virtiofsd.
     pub arguments: Vec<&'static str>,
@@ -24,6 +25,12 @@ pub struct WorldOptions {
     pub mount: MountOptions,
     /// The directories are where temporary files are, and not in memory.
     pub on_disk: bool,
+}
+
+impl Default for WorldOptions {
+    fn default() -> Self {
+        Self { arguments: Vec::new(), mount: mount_options(), on_disk: false }
+    }
 }
 
 /// What a world in memory has room for, in bytes.
@@ -201,7 +208,13 @@ impl World {
                 };
                 (is, should_be)
             }
-            Side::Host => (self.served_host.run(user, op, create_flags), self.plain_host.run(user, op, create_flags)),
+            Side::Host => {
+                // What the driver has cached is written first, and not believed afterwards.
+                self.guest.fs.drop_caches();
+                let is = self.served_host.run(user, op, create_flags);
+                self.guest.fs.drop_caches();
+                (is, self.plain_host.run(user, op, create_flags))
+            }
         };
         match op {
             Op::Open { slot, .. } if is.is_ok() && should_be.is_ok() => drop(opened.insert(*slot, side)),
@@ -221,6 +234,7 @@ impl World {
         self.close_all();
         renew(&self.served);
         renew(&self.plain);
+        self.guest.fs.drop_caches();
     }
 
     fn close_all(&mut self) {

@@ -6,8 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use virtio_fs::{AllocateFlags, Errno, Error, FileType, MountOptions, VirtioFs, XattrFlags};
-use virtio_fs_conformance::{Folder, expect_descriptors, expect_root, private_mounts, settled_descriptors};
+use virtio_fs::{AllocateFlags, Errno, Error, FileType, VirtioFs, XattrFlags};
+use virtio_fs_conformance::{
+    Folder, expect_descriptors, expect_root, mount_options, private_mounts, settled_descriptors,
+};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
 const MIB: usize = 1 << 20;
@@ -21,7 +23,7 @@ fn start(folder: &Path) -> (Daemon, VirtioFs) {
 
 fn mount_daemon(daemon: &Daemon) -> VirtioFs {
     let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
-    VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions::default()).expect("a mount")
+    VirtioFs::mount::<GuestHal>(transport, platform, &mount_options()).expect("a mount")
 }
 
 fn errno<T: std::fmt::Debug>(result: Result<T, Error>) -> Errno {

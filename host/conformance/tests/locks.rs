@@ -5,8 +5,8 @@
 
 use std::fs;
 use virtio_fs::vnode::{OpenFile, Wait};
-use virtio_fs::{Errno, InitFlags, Lock, LockKind, LockOwner, MountOptions, OpenFlags, VirtioFs};
-use virtio_fs_conformance::Folder;
+use virtio_fs::{Errno, InitFlags, Lock, LockKind, LockOwner, OpenFlags, VirtioFs};
+use virtio_fs_conformance::{Folder, mount_options};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
 const A: LockOwner = LockOwner(1);
@@ -17,7 +17,7 @@ fn mount(folder: &Folder) -> (Daemon, VirtioFs) {
     let options = DaemonOptions { arguments, ..DaemonOptions::default() };
     let daemon = Daemon::start(folder.path(), &options).unwrap_or_else(|error| panic!("{error}"));
     let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
-    let vfs = VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions::default()).expect("a mount");
+    let vfs = VirtioFs::mount::<GuestHal>(transport, platform, &mount_options()).expect("a mount");
     let flags = vfs.negotiated().flags;
     assert!(
         flags.contains(InitFlags::POSIX_LOCKS | InitFlags::FLOCK_LOCKS),

@@ -9,8 +9,8 @@ use std::fs;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use virtio_fs::fs::OpenOptions;
-use virtio_fs::{AllocateFlags, Errno, Error, MountOptions, RenameFlags, VirtioFs, XattrFlags};
-use virtio_fs_conformance::{Folder, expect_descriptors, expect_root, settled_descriptors};
+use virtio_fs::{AllocateFlags, Errno, Error, RenameFlags, VirtioFs, XattrFlags};
+use virtio_fs_conformance::{Folder, expect_descriptors, expect_root, mount_options, settled_descriptors};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
 const THREADS: u64 = 8;
@@ -157,7 +157,7 @@ fn eight_threads_disturb_nobody_and_leave_nothing() {
     let options = DaemonOptions { arguments: vec!["--xattr".into()], thread_pool: 4, ..DaemonOptions::default() };
     let daemon = Daemon::start(folder.path(), &options).unwrap_or_else(|error| panic!("{error}"));
     let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
-    let vfs = VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions::default()).unwrap();
+    let vfs = VirtioFs::mount::<GuestHal>(transport, platform, &mount_options()).unwrap();
     for name in ["log", "pages"] {
         vfs.write(name, "").unwrap();
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use virtio_fs::fs::{OpenOptions, SeekFrom};
 use virtio_fs::vnode::{Durability, Wait};
 use virtio_fs::{Credentials, Errno, Error, FileType, Lock, LockKind, LockOwner, MountOptions, OpenFlags, VirtioFs};
-use virtio_fs_conformance::{World, WorldOptions, difference, read_tree};
+use virtio_fs_conformance::{World, WorldOptions, difference, mount_options, read_tree};
 
 /// The same in both directories.
 fn make(path: &Path) {
@@ -34,7 +34,7 @@ fn compare<T: PartialEq + std::fmt::Debug>(
     const UMASK: u16 = 0o022;
     rustix::process::umask(u32::from(UMASK).into());
     let credentials = Credentials { umask: UMASK, ..Credentials::default() };
-    let mount = MountOptions { credentials, ..MountOptions::default() };
+    let mount = MountOptions { credentials, ..mount_options() };
     let world = World::with_options(&WorldOptions { mount, ..WorldOptions::default() });
     make(world.served());
     make(world.plain());

@@ -3,7 +3,7 @@
 use virtio_fs::{Errno, MountOptions};
 use virtio_fs_conformance::step::flag::*;
 use virtio_fs_conformance::step::*;
-use virtio_fs_conformance::{OWNER, ROOT, STRANGER, World, WorldOptions};
+use virtio_fs_conformance::{OWNER, ROOT, STRANGER, World, WorldOptions, mount_options};
 
 fn attempts() -> Vec<Step> {
     vec![
@@ -90,7 +90,7 @@ fn made() -> impl Iterator<Item = Step> {
 
 #[test]
 fn a_read_only_mount_is_one() {
-    let mount = MountOptions { read_only: true, ..MountOptions::default() };
+    let mount = MountOptions { read_only: true, ..mount_options() };
     let mut world = World::with_options(&WorldOptions { arguments: vec!["--xattr"], mount, ..WorldOptions::default() });
     world.make_plain_read_only();
     for user in [ROOT, OWNER, STRANGER] {

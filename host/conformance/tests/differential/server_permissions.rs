@@ -4,11 +4,11 @@
 use virtio_fs::{MountOptions, Permissions};
 use virtio_fs_conformance::step::flag::*;
 use virtio_fs_conformance::step::*;
-use virtio_fs_conformance::{MEMBER, OWNER, ROOT, STRANGER, World, WorldOptions};
+use virtio_fs_conformance::{MEMBER, OWNER, ROOT, STRANGER, World, WorldOptions, mount_options};
 
 #[test]
 fn virtiofsd_decides() {
-    let mount = MountOptions { permissions: Permissions::Server, ..MountOptions::default() };
+    let mount = MountOptions { permissions: Permissions::Server, ..mount_options() };
     let arguments = vec!["--posix-acl", "--modcaps=+sys_admin"];
     let mut world = World::with_options(&WorldOptions { arguments, mount, ..WorldOptions::default() });
     let made = [

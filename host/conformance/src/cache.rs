@@ -1,0 +1,33 @@
+//! By which rules the tests cache.
+
+use std::time::Duration;
+use virtio_fs::{CacheMode, CacheOptions, MountOptions};
+
+/// How tests mount: as the environment variable `VIRTIO_FS_TEST_CACHE` says, and else without caches, since the host
+/// changes what the driver would believe to know. The variable is words between commas: a mode (`none`, `auto`, `always`),
+/// `writeback`, `eager` (no file is opened late), `pages=N` (a budget of so many pages of 4 KiB), `entries=N`.
+///
+/// # Panics
+///
+/// If the variable says something else.
+pub fn mount_options() -> MountOptions {
+    let words = std::env::var("VIRTIO_FS_TEST_CACHE").unwrap_or_else(|_| "none".into());
+    let mut cache = CacheOptions { dirty_age: Duration::from_millis(100), ..CacheOptions::default() };
+    for word in words.split(',') {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("none", "") => cache.mode = CacheMode::None,
+            ("auto", "") => cache.mode = CacheMode::Auto,
+            ("always", "") => cache.mode = CacheMode::Always,
+            ("writeback", "") => cache.writeback = true,
+            ("eager", "") => cache.lazy_open = false,
+            ("pages", count) => cache.max_data_bytes = number(count) * 4096,
+            ("entries", count) => cache.max_entries = number(count),
+            _ => panic!("VIRTIO_FS_TEST_CACHE says {words}"),
+        }
+    }
+    MountOptions { cache, ..MountOptions::default() }
+}
+
+fn number(text: &str) -> usize {
+    text.parse().unwrap_or_else(|_| panic!("VIRTIO_FS_TEST_CACHE: {text} is no number"))
+}
