@@ -6,7 +6,7 @@ use crate::Instant;
 use crate::data::{FileData, Version};
 use crate::wire::{Attr, Entry, FileType, InitFlags, NodeId};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use spin::{Once, RwLock};
 
@@ -31,6 +31,8 @@ pub(crate) struct Inode {
     data: Once<Arc<FileData>>,
     /// The server said last time that reads and writes of this file are to go to it.
     is_direct: AtomicBool,
+    /// How many programs have the file open, and the server not yet.
+    open_late: AtomicU32,
 }
 
 /// # Locking
@@ -67,6 +69,7 @@ impl Inode {
             attributes: RwLock::new(Attributes { attr: Some(attr), expires, mode_expires: expires, changed: 0 }),
             data: Once::new(),
             is_direct: AtomicBool::new(false),
+            open_late: AtomicU32::new(0),
         }
     }
 
@@ -86,6 +89,7 @@ impl Inode {
             attributes: RwLock::new(attributes),
             data: Once::new(),
             is_direct: AtomicBool::new(false),
+            open_late: AtomicU32::new(0),
         }
     }
 
@@ -126,6 +130,21 @@ impl Inode {
 
     pub(crate) fn set_direct(&self, is_direct: bool) {
         self.is_direct.store(is_direct, Ordering::Relaxed);
+    }
+
+    /// A program has opened the file, and the server not yet.
+    pub(crate) fn opened_late(&self) {
+        self.open_late.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The server has opened it, or the program closed it; whether that was the last.
+    pub(crate) fn opened_or_closed(&self) -> bool {
+        self.open_late.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    /// Whether a program has the file open, and the server not.
+    pub(crate) fn is_open_late(&self) -> bool {
+        self.open_late.load(Ordering::SeqCst) > 0
     }
 
     /// The attributes, if they are known at the time `now`.

@@ -139,6 +139,7 @@ impl Cache {
             inode.count_lookup();
             inode.learn(&attr, expires, stamp);
         }
+        let attr = inode.with_unwritten(attr);
         Ok((inode, attr))
     }
 

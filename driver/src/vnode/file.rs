@@ -27,6 +27,8 @@ pub struct OpenFile {
     flags: OpenFlags,
     /// What the server has open; `None` as long as no request needs it.
     handle: Mutex<Option<Arc<Handle>>>,
+    /// The server was not asked to open it yet.
+    is_late: AtomicBool,
     /// The server wants reads and writes to go to it.
     is_direct: AtomicBool,
     /// Writes are collected in pages.
@@ -89,6 +91,8 @@ impl OpenFile {
         let sent = flags - OpenFlags::CREATE - OpenFlags::EXCLUSIVE;
         let mut file = Self::new(node, flags);
         if file.node.opens_late(flags) {
+            file.node.inode().opened_late();
+            *file.is_late.get_mut() = true;
             return Ok(file);
         }
         if flags.contains(OpenFlags::TRUNCATE) {
@@ -195,6 +199,7 @@ impl OpenFile {
         Self {
             flags,
             handle: Mutex::new(None),
+            is_late: AtomicBool::new(false),
             is_direct: AtomicBool::new(node.inode().is_direct()),
             writes_back,
             owner,
@@ -224,12 +229,23 @@ impl OpenFile {
             return Ok(handle.clone());
         }
         // Nobody may wait for the server under the lock: of several that open the file, one is the first.
-        let opened = Arc::new(Handle::open(&self.node, self.flags, self.owner)?);
+        let opened = match self.node.superblock().late_files.get(&self.node) {
+            Some(handle) => handle,
+            None => Arc::new(Handle::open(&self.node, self.flags, self.owner)?),
+        };
         let mut first = self.handle.lock();
         let handle = first.get_or_insert_with(|| opened.clone()).clone();
         drop(first);
         self.is_direct.store(handle.is_direct(), Ordering::Relaxed);
+        self.is_late_no_more();
         Ok(handle)
+    }
+
+    /// The server has opened the file, or it is closed.
+    fn is_late_no_more(&self) {
+        if self.is_late.swap(false, Ordering::Relaxed) && self.node.inode().opened_or_closed() {
+            self.node.superblock().late_files.close(&self.node);
+        }
     }
 
     /// What requests that need no open file call it, if the server has it open.
@@ -340,6 +356,7 @@ impl OpenFile {
 
     fn finish(&mut self) -> Result<(), Error> {
         let flushed = if *self.written.get_mut() { self.flush(self.owner) } else { self.tell_failure() };
+        self.is_late_no_more();
         let last = self.handle.get_mut().take().and_then(Arc::into_inner);
         flushed.and(last.map_or(Ok(()), Handle::close))
     }

@@ -9,6 +9,7 @@ mod dirty_files;
 mod file;
 mod find;
 mod handle;
+mod late_files;
 mod lock;
 mod names;
 mod node;

@@ -1,10 +1,11 @@
 //! Moving and removing names.
 
-use super::Node;
 use super::node::unless_lacking;
-use crate::cache::Dentry;
+use super::{Found, Node};
+use crate::cache::{CacheMode, Dentry, Inode};
 use crate::wire::{Access, Name, Rename, Rename2, RenameFlags, Rmdir, Unlink};
 use crate::{Errno, Error};
+use alloc::sync::Arc;
 use core::time::Duration;
 
 impl Node {
@@ -75,6 +76,11 @@ impl Node {
             }
             permitted?;
         }
+        self.victim(name)?;
+        let victim = match new_parent.victim(new_name) {
+            Err(Error::Refused(Errno::ENOENT)) => None,
+            victim => victim?,
+        };
         let (to, new) = (new_parent.nodeid(), Some((new_parent, new_name)));
         let stamp = self.cache().stamp();
         let renamed = if flags.is_empty() {
@@ -89,6 +95,7 @@ impl Node {
             Ok(()) => {
                 let (from, to) = ((&**self.inode(), name.bytes()), (&**new_parent.inode(), new_name.bytes()));
                 self.cache().move_name(from, to, flags, &stamp);
+                note_lost_name(victim);
             }
             Err(_) => {
                 self.forget_name(name);
@@ -100,10 +107,24 @@ impl Node {
 
     /// Takes `name` away by `ask`.
     fn remove(&self, name: Name<'_>, ask: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+        let victim = self.victim(name)?;
         let stamp = self.cache().stamp();
         self.with_known_names(name, None, ask).inspect_err(|_| self.forget_name(name))?;
         self.cache().change_name(self.inode(), name.bytes(), Dentry::Absent, Duration::ZERO, &stamp);
+        note_lost_name(victim);
         Ok(())
+    }
+
+    /// What is about to lose this name. It is asked for if anything is cached: its other names and open files are not to
+    /// go on as if nothing had happened. `None` if nothing is cached.
+    fn victim(&self, name: Name<'_>) -> Result<Option<Arc<Inode>>, Error> {
+        if self.cache().options().mode == CacheMode::None {
+            return Ok(None);
+        }
+        let Found { inode, .. } = self.view().find(self.inode(), name, self.cache().now())?;
+        let node = Self::new(inode.clone(), self.view().clone());
+        self.superblock().late_files.open(&node)?;
+        Ok(Some(inode))
     }
 
     fn permit_rename(
@@ -146,5 +167,12 @@ impl Node {
             }
             result => result,
         }
+    }
+}
+
+/// An inode has lost a name: it has fewer links now.
+fn note_lost_name(inode: Option<Arc<Inode>>) {
+    if let Some(inode) = inode {
+        inode.note_change();
     }
 }

@@ -1,6 +1,7 @@
 //! What all inodes of a mount share.
 
 use super::dirty_files::DirtyFiles;
+use super::late_files::LateFiles;
 use crate::cache::{Cache, CacheOptions};
 use crate::session::{Credentials, Session};
 use crate::{Errno, Error, InitFlags};
@@ -28,6 +29,7 @@ pub(crate) struct Superblock {
     pub(crate) session: Arc<Session>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) dirty: DirtyFiles,
+    pub(super) late_files: LateFiles,
     pub(crate) permissions: Permissions,
     read_only: bool,
     next_lock_owner: AtomicU64,
@@ -45,6 +47,7 @@ impl Superblock {
             session,
             cache,
             dirty: DirtyFiles::default(),
+            late_files: LateFiles::default(),
             permissions,
             read_only,
             next_lock_owner,

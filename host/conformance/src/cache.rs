@@ -28,6 +28,17 @@ pub fn mount_options() -> MountOptions {
     MountOptions { cache, ..MountOptions::default() }
 }
 
+/// Whether the tests' writes are collected.
+pub(crate) fn writes_back() -> bool {
+    mount_options().cache.writeback
+}
+
+/// Whether files are opened only when a request needs that.
+pub(crate) fn opens_late() -> bool {
+    let cache = mount_options().cache;
+    cache.lazy_open && cache.mode != CacheMode::None
+}
+
 fn number(text: &str) -> usize {
     text.parse().unwrap_or_else(|_| panic!("VIRTIO_FS_TEST_CACHE: {text} is no number"))
 }
