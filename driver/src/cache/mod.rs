@@ -179,3 +179,6 @@ impl Cache {
         self.session.forget(inode.nodeid, nlookup);
     }
 }
+
+#[cfg(test)]
+mod tests;
