@@ -76,6 +76,7 @@ impl Cache {
     pub(crate) fn now(&self) -> Instant {
         match self.options.mode {
             CacheMode::Auto => self.session.now(),
+            CacheMode::Always if self.options.has_timeout() => self.session.now(),
             CacheMode::None | CacheMode::Always => Instant(Duration::ZERO),
         }
     }

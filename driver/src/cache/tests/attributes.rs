@@ -31,6 +31,24 @@ fn attributes_are_asked_for_when_they_expire_and_the_name_has_not() {
 }
 
 #[test]
+fn a_given_time_counts_more_than_the_servers() {
+    for mode in [CacheMode::Auto, CacheMode::Always] {
+        for server_says in [Duration::ZERO, SECOND, YEAR] {
+            let mounted = with_file(CacheOptions { mode, attr_timeout: Some(10 * SECOND), ..auto() });
+            mounted.server(|server| server.options.attr_ttl = server_says);
+            mounted.stat("f");
+            mounted.advance(10 * SECOND - MILLISECOND);
+            assert_eq!(mounted.stat("f"), NO_REQUESTS, "{mode:?} {server_says:?}");
+            mounted.advance(MILLISECOND);
+            assert_eq!(mounted.stat("f"), [opcode::GETATTR], "{mode:?} {server_says:?}");
+            mounted.advance(10 * SECOND - MILLISECOND);
+            assert_eq!(mounted.stat("f"), NO_REQUESTS, "{mode:?} {server_says:?}");
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
 fn a_given_time_of_zero_forbids_to_believe_attributes() {
     for mode in [CacheMode::Auto, CacheMode::Always] {
         let mounted = with_file(CacheOptions { mode, attr_timeout: Some(Duration::ZERO), ..auto() });

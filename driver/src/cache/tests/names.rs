@@ -86,6 +86,26 @@ fn what_was_once_said_stays_true_where_nobody_else_changes_anything() {
 }
 
 #[test]
+fn a_given_time_counts_more_than_the_servers() {
+    for mode in [CacheMode::Auto, CacheMode::Always] {
+        for server_says in [Duration::ZERO, SECOND, YEAR] {
+            let options = CacheOptions { mode, entry_timeout: Some(10 * SECOND), ..CacheOptions::default() };
+            let mounted = mount_with(options, |server| {
+                deep(server);
+                server.options.entry_ttl = server_says;
+                server.options.attr_ttl = YEAR;
+            });
+            assert_eq!(mounted.stat("a/b/c/f"), [opcode::LOOKUP; 4]);
+            mounted.advance(10 * SECOND - MILLISECOND);
+            assert_eq!(mounted.stat("a/b/c/f"), NO_REQUESTS, "{mode:?} {server_says:?}");
+            mounted.advance(MILLISECOND);
+            assert_eq!(mounted.stat("a/b/c/f"), [opcode::LOOKUP; 4], "{mode:?} {server_says:?}");
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
 fn a_given_time_of_zero_forbids_to_believe_names() {
     for mode in [CacheMode::Auto, CacheMode::Always] {
         let zero = Some(Duration::ZERO);
