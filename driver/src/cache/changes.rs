@@ -2,7 +2,7 @@
 
 use super::{Cache, Dentry, Inode, Stamp};
 use crate::Instant;
-use crate::wire::RenameFlags;
+use crate::wire::{FileType, RenameFlags};
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -37,20 +37,33 @@ impl Cache {
         flags: RenameFlags,
         stamp: &Stamp,
     ) {
-        let (from, to) = (Change::new(directory, stamp), Change::new(new_directory, stamp));
-        // In one directory the second number is the last.
-        let from =
-            Change { number: if core::ptr::eq(directory, new_directory) { to.number } else { from.number }, ..from };
+        let is_one_directory = core::ptr::eq(directory, new_directory);
+        let from = Change::new(directory, stamp);
+        let to = if is_one_directory { from } else { Change::new(new_directory, stamp) };
         let moved = self.take_name(directory, name);
         let replaced = self.take_name(new_directory, new_name);
-        if let Some((target, expires)) = moved {
+        let exchanges = flags.contains(RenameFlags::EXCHANGE);
+        // Two names of one inode stay as they are, and so does a name that becomes itself.
+        let is_gone = match (&moved, &replaced) {
+            _ if exchanges || flags.contains(RenameFlags::WHITEOUT) => false,
+            _ if flags.contains(RenameFlags::NOREPLACE) => true,
+            (_, Some((Dentry::Absent, _))) => true,
+            (Some((Dentry::Inode(moved), _)), Some((Dentry::Inode(replaced), _))) => moved.nodeid != replaced.nodeid,
+            // Directories have one name.
+            (Some((Dentry::Inode(moved), _)), None) => {
+                moved.file_type == FileType::Directory && !(is_one_directory && name == new_name)
+            }
+            _ => false,
+        };
+        // What was believed to lead nowhere did not, or the server would have refused.
+        if let Some((target @ Dentry::Inode(_), expires)) = moved {
             to.put(self, new_name, target, expires);
         }
-        if flags.contains(RenameFlags::EXCHANGE) {
-            if let Some((target, expires)) = replaced {
+        if exchanges {
+            if let Some((target @ Dentry::Inode(_), expires)) = replaced {
                 from.put(self, name, target, expires);
             }
-        } else if !flags.contains(RenameFlags::WHITEOUT) {
+        } else if is_gone {
             let expires = self.expiry_of_name(&Dentry::Absent, Duration::ZERO, stamp);
             from.put(self, name, Dentry::Absent, expires);
         }
@@ -67,6 +80,7 @@ impl Cache {
 }
 
 /// A local change of names in a directory that is complete.
+#[derive(Clone, Copy)]
 struct Change<'d> {
     directory: &'d Inode,
     number: u64,

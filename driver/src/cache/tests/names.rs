@@ -286,6 +286,36 @@ fn names_in_other_directories_are_other_names() {
 }
 
 #[test]
+fn a_file_made_by_a_name_known_to_lead_nowhere_is_not_looked_for() {
+    let mounted = mount(CacheMode::Auto, |server| {
+        long_lived(server);
+        server.file("old", "");
+    });
+    let make: [(&str, fn(&Node)); 5] = [
+        ("file", |root| drop(root.create("file", OpenFlags::READ_WRITE, 0o644).unwrap())),
+        ("fifo", |root| drop(root.mknod("fifo", FileType::Fifo, 0o644, 0).unwrap())),
+        ("dir", |root| drop(root.mkdir("dir", 0o755).unwrap())),
+        ("link", |root| drop(root.symlink("link", b"to").unwrap())),
+        ("moved", |root| root.rename("old", root, "moved", RenameFlags::empty()).unwrap()),
+    ];
+    for (name, make) in make {
+        assert_eq!(mounted.miss(name), [opcode::LOOKUP]);
+        if name == "moved" {
+            mounted.stat("old");
+        }
+        make(mounted.fs.root());
+        let (found, sent) = mounted.sent_by(|| mounted.fs.symlink_metadata(name));
+        found.unwrap();
+        let expected = if name == "moved" { vec![opcode::GETATTR] } else { vec![] };
+        assert_eq!(sent, expected, "{name}");
+    }
+    assert_eq!(mounted.miss("hard"), [opcode::LOOKUP]);
+    mounted.fs.hard_link("moved", "hard").unwrap();
+    assert_eq!(mounted.stat("hard"), NO_REQUESTS);
+    mounted.unmount();
+}
+
+#[test]
 fn entries_of_a_listing_are_not_looked_for() {
     let mounted = mount(CacheMode::Auto, |server| {
         for at in 0..20 {
