@@ -74,7 +74,11 @@ impl OpenFile {
         let sent = flags - OpenFlags::CREATE - OpenFlags::EXCLUSIVE;
         let sent = if atomic { sent } else { sent - OpenFlags::TRUNCATE };
         let kill_suidgid = truncates && atomic && node.asks_to_kill_set_ids();
-        let opened = unless_lacking(node.call(&Open { flags: sent, kill_suidgid }))?;
+        let opened = node.call(&Open { flags: sent, kill_suidgid });
+        if truncates && atomic {
+            node.inode().note_change();
+        }
+        let opened = unless_lacking(opened)?;
         let file = Self::new(node, opened, flags);
         if truncates && (!atomic || opened.is_none()) {
             file.truncate()?;

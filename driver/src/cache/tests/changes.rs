@@ -73,6 +73,33 @@ fn after_a_change_that_failed_the_attributes_are_asked_for() {
 }
 
 #[test]
+fn after_a_change_of_content_the_attributes_are_asked_for_once() {
+    let changes: [fn(&VirtioFs) -> Result<(), Error>; 7] = [
+        |fs| OpenOptions::new().write(true).open(fs, "a")?.write_all(b"longer than before"),
+        |fs| OpenOptions::new().append(true).open(fs, "a")?.write_all(b"more"),
+        |fs| OpenOptions::new().write(true).truncate(true).open(fs, "a").map(drop),
+        |fs| fs.create("a").map(drop),
+        |fs| fs.write("a", "new"),
+        |fs| {
+            let file = OpenOptions::new().write(true).open(fs, "a")?;
+            file.as_open_file().allocate(0, 1 << 20, AllocateFlags::empty())
+        },
+        |fs| fs.open("d/f")?.copy_range(0, &OpenOptions::new().write(true).open(fs, "a")?, 100, 7).map(drop),
+    ];
+    for mode in MODES {
+        for (at, change) in changes.iter().enumerate() {
+            let mounted = known(mode);
+            mounted.sends(change);
+            assert_eq!(mounted.stat("a"), ATTRIBUTES_UNKNOWN, "{mode:?}, change {at}");
+            assert_told(&mounted, "a", KNOWN);
+            assert_told(&mounted, "d/f", KNOWN);
+            assert_told(&mounted, "/", KNOWN);
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
 fn after_a_change_of_extended_attributes_the_attributes_are_asked_for_once() {
     for mode in MODES {
         let mounted = known(mode);

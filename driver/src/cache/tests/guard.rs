@@ -102,6 +102,30 @@ fn a_name_in_a_directory_where_nothing_changed_is_remembered() {
 }
 
 #[test]
+fn attributes_from_before_they_were_changed_are_not_remembered() {
+    let changes: [fn(&VirtioFs) -> Result<(), Error>; 6] = [
+        |fs| fs.set_permissions("f", 0o600),
+        |fs| fs.truncate("f", 1),
+        |fs| fs.write("f", "longer than it was"),
+        |fs| fs.hard_link("f", "hard"),
+        |fs| fs.rename("f", "d/f").and_then(|()| fs.rename("d/f", "f")),
+        |fs| fs.create("f").map(drop),
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        let mounted = lasting(|server| drop(server.file("f", "content").dir("d")));
+        let node = mounted.fs.node("f").unwrap();
+        mounted.server(|server| server.options.now = Timestamp { seconds: 1_800_000_000, nanoseconds: 0 });
+        node.inode().note_any_change();
+        let old = mounted.server(|server| server.attr("f"));
+        let told = mounted.overtake(opcode::GETATTR, |_| node.getattr(), |fs| change(fs).unwrap());
+        assert_eq!(told, Ok(old), "as it was when it was asked for");
+        assert_eq!(node.getattr().unwrap(), mounted.server(|server| server.attr("f")), "change {at}");
+        drop(node);
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn attributes_that_come_with_a_name_from_before_they_were_changed_are_not_remembered() {
     let mounted = lasting(|server| drop(server.file("a", "content").hard_link("a", "b")));
     let node = mounted.fs.node("a").unwrap();
