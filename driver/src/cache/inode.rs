@@ -140,11 +140,11 @@ impl Inode {
     }
 
     /// A local change is complete that made size, times, links or blocks unknown, but neither owner nor mode, unless
-    /// that has set-id bits, which changes of the content take away.
+    /// that of a file has set-id bits, which changes of the content take away.
     pub(crate) fn note_change(&self) {
         let mut attributes = self.attributes.write();
         attributes.expires = EXPIRED;
-        if attributes.attr.is_some_and(|attr| attr.permissions & SET_IDS != 0) {
+        if attributes.attr.is_some_and(|attr| attr.file_type != FileType::Directory && attr.permissions & SET_IDS != 0) {
             attributes.mode_expires = EXPIRED;
         }
         attributes.changed = self.cache.count_change();

@@ -170,6 +170,25 @@ fn a_new_file_is_good_as_long_as_its_reply_says() {
 }
 
 #[test]
+fn a_user_who_makes_files_does_not_ask_for_the_directory_again() {
+    for permissions in [0o777, 0o1777, 0o2777] {
+        let mounted = mount(CacheMode::Auto, |server| {
+            open_dir(server, "d");
+            server.attr_mut("d").permissions = permissions;
+        });
+        let fs = mounted.fs.with_credentials(user());
+        fs.write("d/1", "x").unwrap();
+        let sent = mounted.sends(|_| fs.write("d/2", "x"));
+        let expected = [opcode::LOOKUP, opcode::CREATE, opcode::WRITE, opcode::FLUSH, opcode::RELEASE];
+        assert_eq!(sent, expected, "{permissions:o}");
+        let sent = mounted.sends(|_| fs.create_dir("d/3"));
+        assert_eq!(sent, [opcode::MKDIR], "{permissions:o}");
+        drop(fs);
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn a_file_that_is_known_is_opened_without_trying_to_make_it() {
     let mounted = known(CacheMode::Auto);
     let sent = mounted.sends(|fs| fs.create("a"));
