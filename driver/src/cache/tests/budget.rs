@@ -233,6 +233,13 @@ fn a_name_and_its_inode_cost_less_than_half_a_kibibyte() {
     assert!(bytes < 512, "{bytes}");
 }
 
+#[test]
+fn a_name_that_leads_nowhere_costs_less_than_an_eighth_of_a_kibibyte() {
+    let bytes = bytes_per_entry(|_, _, _| Dentry::Absent);
+    std::eprintln!("{bytes} bytes");
+    assert!(bytes < 128, "{bytes}");
+}
+
 fn some_attr() -> Attr {
     FakeServer::new().file("f", "").attr("f")
 }
