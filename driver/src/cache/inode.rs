@@ -180,7 +180,7 @@ impl Inode {
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        let nlookup = *self.nlookup.get_mut();
-        self.cache.forget(self, nlookup);
+        let (nlookup, changed) = (*self.nlookup.get_mut(), self.attributes.get_mut().changed);
+        self.cache.forget(self, nlookup, changed);
     }
 }

@@ -138,6 +138,33 @@ fn attributes_that_come_with_a_name_from_before_they_were_changed_are_not_rememb
 }
 
 #[test]
+fn attributes_from_before_a_change_are_not_remembered_of_an_inode_that_was_forgotten_meanwhile() {
+    let mounted = lasting(|server| drop(server.file("f", "content")));
+    let change = |fs: &VirtioFs| {
+        fs.set_permissions("f", 0o600).unwrap();
+        fs.root().cache().drop_names();
+    };
+    let found = mounted.overtake(opcode::LOOKUP, |fs| fs.metadata("f"), change);
+    assert_eq!(found.unwrap().permissions(), 0o644);
+    assert_eq!(mounted.fs.metadata("f").unwrap().permissions(), 0o600);
+    mounted.unmount();
+}
+
+#[test]
+fn attributes_from_before_a_change_of_an_inode_that_lives_on_elsewhere_are_not_remembered() {
+    // A listing is read long after it was asked for.
+    let mounted = lasting(|server| drop(server.file("d/e", "").file("d/f", "content")));
+    let mut listing = mounted.fs.read_dir("d").unwrap();
+    listing.next().unwrap().unwrap();
+    mounted.fs.set_permissions("d/f", 0o600).unwrap();
+    mounted.cache().drop_names();
+    listing.next().unwrap().unwrap();
+    assert_eq!(mounted.fs.metadata("d/f").unwrap().permissions(), 0o600);
+    drop(listing);
+    mounted.unmount();
+}
+
+#[test]
 fn entries_of_a_listing_from_before_they_were_removed_are_not_remembered() {
     let mounted = lasting(|server| drop(server.file("d/e", "").file("d/f", "").file("d/g", "")));
     let mut listing = mounted.fs.read_dir("d").unwrap();
