@@ -25,7 +25,10 @@ impl Cache {
     ) {
         let expires = self.expiry_of_name(&target, ttl, stamp);
         let change = Change::new(directory, stamp);
-        self.take_name(directory, name);
+        let taken = self.take_name(directory, name);
+        if matches!(target, Dentry::Absent) && !matches!(taken, Some((Dentry::Inode(_), _))) {
+            self.note_unseen_change();
+        }
         change.put(self, name, target, expires);
     }
 
@@ -42,6 +45,10 @@ impl Cache {
         let to = if is_one_directory { from } else { Change::new(new_directory, stamp) };
         let moved = self.take_name(directory, name);
         let replaced = self.take_name(new_directory, new_name);
+        let is_unseen = !matches!(moved, Some((Dentry::Inode(_), _)));
+        if is_unseen || replaced.is_none() && !flags.contains(RenameFlags::NOREPLACE) {
+            self.note_unseen_change();
+        }
         let exchanges = flags.contains(RenameFlags::EXCHANGE);
         // Two names of one inode stay as they are, and so does a name that becomes itself.
         let is_gone = match (&moved, &replaced) {

@@ -39,6 +39,8 @@ struct Attributes {
     mode_expires: Instant,
     /// The number of the last local change of this inode.
     changed: u64,
+    /// How many local changes of anything were complete when `attr` was asked for.
+    asked: u64,
 }
 
 /// Set-user-id and set-group-id.
@@ -47,7 +49,16 @@ const SET_IDS: u16 = 0o6000;
 const EXPIRED: Instant = Instant(Duration::ZERO);
 
 impl Inode {
-    pub(super) fn new(cache: &Arc<Cache>, parent: &Arc<Self>, entry: &Entry, attr: Attr, expires: Instant) -> Self {
+    pub(super) fn new(
+        cache: &Arc<Cache>,
+        parent: &Arc<Self>,
+        entry: &Entry,
+        attr: Attr,
+        expires: Instant,
+        stamp: &Stamp,
+    ) -> Self {
+        let attributes =
+            Attributes { attr: Some(attr), expires, mode_expires: expires, changed: 0, asked: stamp.changes };
         Self {
             cache: cache.clone(),
             serial: Serial(cache.next_serial.fetch_add(1, Ordering::Relaxed)),
@@ -58,13 +69,13 @@ impl Inode {
             submount: if parent.is_submount { Some(parent.clone()) } else { parent.submount.clone() },
             nlookup: AtomicU64::new(1),
             names_changed: AtomicU64::new(0),
-            attributes: RwLock::new(Attributes { attr: Some(attr), expires, mode_expires: expires, changed: 0 }),
+            attributes: RwLock::new(attributes),
         }
     }
 
     /// The root of the mounted directory, of which no lookups are counted.
     pub(super) fn root(cache: &Arc<Cache>) -> Self {
-        let attributes = Attributes { attr: None, expires: EXPIRED, mode_expires: EXPIRED, changed: 0 };
+        let attributes = Attributes { attr: None, expires: EXPIRED, mode_expires: EXPIRED, changed: 0, asked: 0 };
         Self {
             cache: cache.clone(),
             serial: Serial(cache.next_serial.fetch_add(1, Ordering::Relaxed)),
@@ -105,7 +116,12 @@ impl Inode {
     /// The attributes, if they are known at the time `now`.
     pub(crate) fn attr(&self, now: Instant) -> Option<Attr> {
         let attributes = self.attributes.read();
-        if now < attributes.expires { attributes.attr } else { None }
+        let attr = attributes.attr.filter(|_| now < attributes.expires)?;
+        let has_more_names = attr.nlink > 1 && self.file_type != FileType::Directory;
+        if has_more_names && attributes.asked < self.cache.unseen_changes.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some(attr)
     }
 
     /// Attributes of which type, mode, owner and group are known at the time `now`, and perhaps nothing else.
@@ -121,6 +137,7 @@ impl Inode {
             attributes.attr = Some(*attr);
             attributes.expires = expires;
             attributes.mode_expires = expires;
+            attributes.asked = stamp.changes;
         }
     }
 
@@ -135,8 +152,8 @@ impl Inode {
         let mut attributes = self.attributes.write();
         // Of two changes that were under way together it is not known which was the last.
         let expires = if attributes.changed <= stamp.changes { expires } else { EXPIRED };
-        *attributes =
-            Attributes { attr: Some(*attr), expires, mode_expires: expires, changed: self.cache.count_change() };
+        let changed = self.cache.count_change();
+        *attributes = Attributes { attr: Some(*attr), expires, mode_expires: expires, changed, asked: stamp.changes };
     }
 
     /// A local change is complete that made size, times, links or blocks unknown, but neither owner nor mode, unless
@@ -144,7 +161,8 @@ impl Inode {
     pub(crate) fn note_change(&self) {
         let mut attributes = self.attributes.write();
         attributes.expires = EXPIRED;
-        if attributes.attr.is_some_and(|attr| attr.file_type != FileType::Directory && attr.permissions & SET_IDS != 0) {
+        if attributes.attr.is_some_and(|attr| attr.file_type != FileType::Directory && attr.permissions & SET_IDS != 0)
+        {
             attributes.mode_expires = EXPIRED;
         }
         attributes.changed = self.cache.count_change();

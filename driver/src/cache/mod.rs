@@ -51,6 +51,9 @@ pub(crate) struct Cache {
     changes: AtomicU64,
     /// The number of the last local change of an inode that was dropped since then.
     lost_changes: AtomicU64,
+    /// The number of the last local change of a name of which it is not known to which inode it led: perhaps to one that
+    /// is known by another name.
+    unseen_changes: AtomicU64,
 }
 
 impl Cache {
@@ -64,6 +67,7 @@ impl Cache {
             next_serial: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             lost_changes: AtomicU64::new(0),
+            unseen_changes: AtomicU64::new(0),
         }
     }
 
@@ -92,6 +96,11 @@ impl Cache {
     /// Counts a local change whose reply arrived, and gives its number.
     fn count_change(&self) -> u64 {
         self.changes.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// A local change is complete of a name of which it is not known to which inode it led.
+    fn note_unseen_change(&self) {
+        self.unseen_changes.fetch_max(self.count_change(), Ordering::SeqCst);
     }
 
     /// Until when the reply to a request is good, of which the server says it is for `ttl`.
@@ -129,7 +138,8 @@ impl Cache {
             is_new = true;
             // The inode may have been changed and dropped since the request was sent: then the reply may be older.
             let is_sure = !is_being_dropped && self.lost_changes.load(Ordering::SeqCst) <= stamp.changes;
-            Arc::new(Inode::new(self, parent, entry, attr, if is_sure { expires } else { Instant(Duration::ZERO) }))
+            let expires = if is_sure { expires } else { Instant(Duration::ZERO) };
+            Arc::new(Inode::new(self, parent, entry, attr, expires, stamp))
         };
         let inode = self.inodes.find_or_make(nodeid, is_it, make);
         if !is_new {

@@ -273,6 +273,32 @@ fn after_a_removal_the_inode_and_its_directory_are_asked_for() {
 }
 
 #[test]
+fn a_change_of_a_name_that_was_not_known_is_seen_by_the_other_names_of_the_file() {
+    let changes: [fn(&VirtioFs) -> Result<(), Error>; 4] = [
+        |fs| fs.remove_file("hard"),
+        |fs| fs.rename("b", "hard"),
+        |fs| fs.rename("hard", "new"),
+        |fs| fs.rename_with("hard", "b", RenameFlags::EXCHANGE),
+    ];
+    for mode in MODES {
+        for (at, change) in changes.iter().enumerate() {
+            let mounted = known(mode);
+            mounted.server(|server| {
+                server.options.now = TIME;
+                server.hard_link("a", "hard");
+            });
+            mounted.advance(if mode == CacheMode::Auto { YEAR } else { Duration::ZERO });
+            mounted.cache().drop_names();
+            ["a", "b"].iter().for_each(|path| drop(mounted.stat(path)));
+            change(&mounted.fs).unwrap();
+            let (told, _) = mounted.sent_by(|| mounted.fs.metadata("a").unwrap());
+            assert_eq!(*told.attr(), mounted.server(|server| server.attr("a")), "{mode:?}, change {at}");
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
 fn after_a_removal_that_failed_the_name_is_asked_for() {
     let mounted = known(CacheMode::Always);
     assert_eq!(mounted.fs.remove_dir("d"), refused(Errno::ENOTEMPTY));
