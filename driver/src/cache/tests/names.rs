@@ -375,6 +375,29 @@ fn a_path_that_became_stale_is_followed_again_without_what_is_known_of_names() {
 }
 
 #[test]
+fn a_path_that_became_stale_is_followed_again_by_whatever_asks() {
+    let asks: [(u32, fn(&VirtioFs) -> Result<(), Error>); 6] = [
+        (opcode::LOOKUP, |fs| fs.metadata("d/f").map(drop)),
+        (opcode::GETATTR, |fs| fs.metadata("d").map(drop)),
+        (opcode::LOOKUP, |fs| fs.symlink_metadata("d/f").map(drop)),
+        (opcode::SETATTR, |fs| fs.set_permissions("d", 0o700)),
+        (opcode::OPENDIR, |fs| fs.read_dir("d").map(drop)),
+        (opcode::READLINK, |fs| fs.read_link("l").map(drop)),
+    ];
+    for (at, (opcode, ask)) in asks.into_iter().enumerate() {
+        let mounted = mount(CacheMode::Always, |server| drop(server.file("d/f", "").symlink("l", "d")));
+        let d = mounted.fs.node("d").unwrap();
+        mounted.fs.symlink_metadata("l").unwrap();
+        d.inode().note_change();
+        mounted.server(|server| drop(server.fault(opcode, 0, Fault::Refuse(Errno::ESTALE))));
+        let sent = mounted.sends(ask);
+        assert!(sent[0] == opcode && sent[1] == opcode::LOOKUP, "{at}: {sent:?}");
+        drop(d);
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn a_path_that_stays_stale_is_an_error() {
     let mounted = mount(CacheMode::Always, |server| drop(server.file("f", "")));
     mounted.stat("f");
