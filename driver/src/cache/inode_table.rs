@@ -11,6 +11,9 @@ use spin::Mutex;
 
 const SHARDS: usize = 16;
 
+/// The inodes of a shard.
+type Known = HashTable<(NodeId, Weak<Inode>)>;
+
 /// Finds the one [`Inode`] of a nodeid, so that all its names, open files and users share what is known of it. The table
 /// keeps no inode alive: dentries and nodes do.
 ///
@@ -18,7 +21,7 @@ const SHARDS: usize = 16;
 ///
 /// One spin lock for each shard; nothing is dropped under it.
 pub(super) struct InodeTable {
-    shards: Vec<Mutex<HashTable<(NodeId, Weak<Inode>)>>>,
+    shards: Vec<Mutex<Known>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -28,7 +31,7 @@ impl InodeTable {
         Self { shards, hasher: DefaultHashBuilder::default() }
     }
 
-    fn shard(&self, nodeid: NodeId) -> (u64, &Mutex<HashTable<(NodeId, Weak<Inode>)>>) {
+    fn shard(&self, nodeid: NodeId) -> (u64, &Mutex<Known>) {
         let hash = self.hasher.hash_one(nodeid.0);
         (hash, &self.shards[(hash >> 32) as usize % SHARDS])
     }

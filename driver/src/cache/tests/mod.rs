@@ -5,6 +5,7 @@ mod budget;
 mod changes;
 mod guard;
 mod names;
+mod renames;
 
 use super::{Cache, CacheMode, CacheOptions, Dentry, Inode};
 use crate::test_utils::{self, FakeChannel, FakeServer, Fault, Mounted, opcode};
