@@ -89,7 +89,9 @@ fn the_time_to_live_counts_from_when_the_attributes_were_asked_for() {
         assert_eq!(mounted.stat("f"), NO_REQUESTS);
         mounted.advance(MILLISECOND);
         assert_eq!(mounted.stat("f"), [opcode::GETATTR]);
-        mounted.server(|server| drop(server.tamper(|_, _| {})));
+        mounted.server(|server| {
+            server.tamper(|_, _| {});
+        });
         mounted.unmount();
     }
 }
@@ -108,7 +110,9 @@ fn an_open_file_and_its_name_share_attributes() {
 
 #[test]
 fn all_names_of_a_file_share_its_attributes() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("a", "").hard_link("a", "b")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("a", "").hard_link("a", "b");
+    });
     let (a, b) = (mounted.fs.node("a").unwrap(), mounted.fs.node("b").unwrap());
     assert!(Arc::ptr_eq(a.inode(), b.inode()));
     mounted.advance(SECOND);
@@ -122,7 +126,9 @@ fn all_names_of_a_file_share_its_attributes() {
 
 #[test]
 fn what_a_lookup_says_counts_for_all_names() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("a", "").hard_link("a", "b")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("a", "").hard_link("a", "b");
+    });
     mounted.stat("a");
     mounted.server(|server| server.attr_mut("a").permissions = 0o600);
     assert_eq!(mounted.fs.metadata("a").unwrap().permissions(), 0o644);
@@ -133,9 +139,13 @@ fn what_a_lookup_says_counts_for_all_names() {
 
 #[test]
 fn a_nodeid_of_another_generation_is_another_inode() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("f", "old")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("f", "old");
+    });
     let old = mounted.fs.node("f").unwrap();
-    mounted.server(|server| drop(server.file("f", "newer").set_generation("f", 7)));
+    mounted.server(|server| {
+        server.file("f", "newer").set_generation("f", 7);
+    });
     mounted.advance(SECOND);
     let new = mounted.fs.node("f").unwrap();
     assert_eq!(new.nodeid(), old.nodeid());
@@ -153,7 +163,9 @@ fn a_nodeid_of_another_generation_is_another_inode() {
 
 #[test]
 fn a_nodeid_of_another_kind_is_another_inode() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("f", "")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("f", "");
+    });
     let old = mounted.fs.node("f").unwrap();
     mounted.server(|server| server.attr_mut("f").file_type = FileType::Fifo);
     mounted.advance(SECOND);
@@ -166,10 +178,14 @@ fn a_nodeid_of_another_kind_is_another_inode() {
 
 #[test]
 fn names_known_in_a_directory_are_not_those_of_another_generation_of_it() {
-    let mounted = mount(CacheMode::Always, |server| drop(server.file("d/f", "")));
+    let mounted = mount(CacheMode::Always, |server| {
+        server.file("d/f", "");
+    });
     let old = mounted.fs.node("d").unwrap();
     mounted.stat("d/f");
-    mounted.server(|server| drop(server.set_generation("d", 1).remove("d/f")));
+    mounted.server(|server| {
+        server.set_generation("d", 1).remove("d/f");
+    });
     mounted.cache().forget_name(mounted.fs.root().inode(), b"d");
     assert_eq!(mounted.miss("d/f"), [opcode::LOOKUP; 2]);
     assert!(old.lookup("f").is_ok());
@@ -253,7 +269,9 @@ fn who_has_given_a_file_away_may_not_change_it_any_more() {
 
 #[test]
 fn entries_of_a_listing_bring_attributes() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("d/f", "content")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("d/f", "content");
+    });
     let node = mounted.fs.node("d/f").unwrap();
     mounted.advance(SECOND);
     mounted.server(|server| server.attr_mut("d/f").permissions = 0o600);

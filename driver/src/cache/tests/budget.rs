@@ -20,7 +20,9 @@ fn paths(count: usize) -> impl Iterator<Item = String> {
 
 fn with_files(options: CacheOptions, count: usize) -> Mounted {
     mount_with(options, |server| {
-        paths(count).for_each(|path| drop(server.file(path, "")));
+        paths(count).for_each(|path| {
+            server.file(path, "");
+        });
         long_lived(server);
     })
 }
@@ -75,7 +77,9 @@ fn without_a_budget_nothing_is_remembered() {
 
 #[test]
 fn with_a_budget_of_one_deep_paths_are_followed() {
-    let mounted = mount_with(budget(1), |server| drop(server.file("1/2/3/4/5/6/7/8", "")));
+    let mounted = mount_with(budget(1), |server| {
+        server.file("1/2/3/4/5/6/7/8", "");
+    });
     for _ in 0..3 {
         mounted.fs.metadata("1/2/3/4/5/6/7/8").unwrap();
     }
@@ -103,14 +107,18 @@ fn the_books_are_kept_whatever_the_budget() {
     for max_entries in [0, 1, 3, 20, 1000] {
         for mode in [CacheMode::None, CacheMode::Auto, CacheMode::Always] {
             let mounted = mount_with(CacheOptions { mode, ..budget(max_entries) }, |server| {
-                (0..30).for_each(|at| drop(server.file(format!("d/{at}"), "x")));
-                (0..10).for_each(|at| drop(server.hard_link(format!("d/{at}"), format!("d/hard {at}"))));
+                (0..30).for_each(|at| {
+                    server.file(format!("d/{at}"), "x");
+                });
+                (0..10).for_each(|at| {
+                    server.hard_link(format!("d/{at}"), format!("d/hard {at}"));
+                });
             });
             for round in 0..4 {
                 let mut listing = mounted.fs.read_dir("d").unwrap();
                 // Of some listings not all is read.
                 listing.by_ref().take(10 + 10 * round).for_each(|entry| drop(entry.unwrap()));
-                (0..30).for_each(|at| drop(mounted.fs.metadata(format!("d/{at}")).unwrap()));
+                (0..30).for_each(|at| drop(mounted.stat(&format!("d/{at}"))));
                 drop(listing);
                 let nodes: Vec<_> = (0..10).map(|at| mounted.fs.node(format!("d/hard {at}")).unwrap()).collect();
                 mounted.advance(SECOND);
@@ -128,7 +136,9 @@ fn the_books_are_kept_whatever_the_budget() {
 
 #[test]
 fn each_lookup_is_counted_until_the_inode_is_forgotten() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("a", "").hard_link("a", "b")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("a", "").hard_link("a", "b");
+    });
     let nodeid = mounted.fs.node("a").unwrap().nodeid();
     let nlookup = || mounted.server(|server| server.nlookup(nodeid));
     assert_eq!(nlookup(), 1);
@@ -147,10 +157,14 @@ fn each_lookup_is_counted_until_the_inode_is_forgotten() {
 
 #[test]
 fn generations_of_one_nodeid_are_counted_each_for_itself() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("f", "")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("f", "");
+    });
     let mut nodes = Vec::new();
     for generation in 0..5 {
-        mounted.server(|server| drop(server.set_generation("f", generation)));
+        mounted.server(|server| {
+            server.set_generation("f", generation);
+        });
         mounted.advance(SECOND);
         nodes.push(mounted.fs.node("f").unwrap());
         mounted.advance(SECOND);

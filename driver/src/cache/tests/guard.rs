@@ -22,7 +22,9 @@ impl Mounted {
         ask: impl FnOnce(&VirtioFs) -> R + Send,
         change: impl FnOnce(&VirtioFs),
     ) -> R {
-        self.server(|server| drop(server.fault(late, 0, Fault::Late)));
+        self.server(|server| {
+            server.fault(late, 0, Fault::Late);
+        });
         thread::scope(|scope| {
             let asking = scope.spawn(|| ask(&self.fs));
             while self.server(|server| server.replies_on_their_way()) == 0 {
@@ -51,7 +53,9 @@ fn a_name_found_before_it_was_removed_is_not_remembered() {
 
 #[test]
 fn a_name_found_before_it_was_moved_is_not_remembered() {
-    let mounted = lasting(|server| drop(server.file("a", "").file("b", "content")));
+    let mounted = lasting(|server| {
+        server.file("a", "").file("b", "content");
+    });
     mounted.overtake(opcode::LOOKUP, |fs| fs.metadata("a"), |fs| fs.rename("a", "c").unwrap()).unwrap();
     mounted.miss("a");
     // The one that is moved away from under the other's name.
@@ -62,7 +66,9 @@ fn a_name_found_before_it_was_moved_is_not_remembered() {
 
 #[test]
 fn names_found_before_they_were_exchanged_are_not_remembered() {
-    let mounted = lasting(|server| drop(server.file("a", "1").file("d/b", "22")));
+    let mounted = lasting(|server| {
+        server.file("a", "1").file("d/b", "22");
+    });
     mounted.stat("d");
     let exchange = |fs: &VirtioFs| fs.rename_with("a", "d/b", RenameFlags::EXCHANGE).unwrap();
     mounted.overtake(opcode::LOOKUP, |fs| fs.metadata("a"), exchange).unwrap();
@@ -76,8 +82,10 @@ fn names_found_before_they_were_exchanged_are_not_remembered() {
 
 #[test]
 fn a_name_missed_before_it_was_made_is_not_remembered() {
-    let mounted = lasting(|server| drop(server.file("old", "")));
-    let makes: [(&str, fn(&VirtioFs) -> Result<(), Error>); 5] = [
+    let mounted = lasting(|server| {
+        server.file("old", "");
+    });
+    let makes: [(&str, Action); 5] = [
         ("file", |fs| fs.create("file").map(drop)),
         ("dir", |fs| fs.create_dir("dir")),
         ("link", |fs| fs.symlink("to", "link")),
@@ -94,7 +102,9 @@ fn a_name_missed_before_it_was_made_is_not_remembered() {
 
 #[test]
 fn a_name_in_a_directory_where_nothing_changed_is_remembered() {
-    let mounted = lasting(|server| drop(server.file("d/f", "").file("g", "")));
+    let mounted = lasting(|server| {
+        server.file("d/f", "").file("g", "");
+    });
     mounted.stat("d");
     mounted.overtake(opcode::LOOKUP, |fs| fs.metadata("d/f"), |fs| fs.remove_file("g").unwrap()).unwrap();
     assert_eq!(mounted.stat("d/f"), NO_REQUESTS);
@@ -103,7 +113,7 @@ fn a_name_in_a_directory_where_nothing_changed_is_remembered() {
 
 #[test]
 fn attributes_from_before_they_were_changed_are_not_remembered() {
-    let changes: [fn(&VirtioFs) -> Result<(), Error>; 6] = [
+    let changes: [Action; 6] = [
         |fs| fs.set_permissions("f", 0o600),
         |fs| fs.truncate("f", 1),
         |fs| fs.write("f", "longer than it was"),
@@ -112,7 +122,9 @@ fn attributes_from_before_they_were_changed_are_not_remembered() {
         |fs| fs.create("f").map(drop),
     ];
     for (at, change) in changes.iter().enumerate() {
-        let mounted = lasting(|server| drop(server.file("f", "content").dir("d")));
+        let mounted = lasting(|server| {
+            server.file("f", "content").dir("d");
+        });
         let node = mounted.fs.node("f").unwrap();
         mounted.server(|server| server.options.now = Timestamp { seconds: 1_800_000_000, nanoseconds: 0 });
         node.inode().note_any_change();
@@ -127,7 +139,9 @@ fn attributes_from_before_they_were_changed_are_not_remembered() {
 
 #[test]
 fn attributes_that_come_with_a_name_from_before_they_were_changed_are_not_remembered() {
-    let mounted = lasting(|server| drop(server.file("a", "content").hard_link("a", "b")));
+    let mounted = lasting(|server| {
+        server.file("a", "content").hard_link("a", "b");
+    });
     let node = mounted.fs.node("a").unwrap();
     let found = mounted.overtake(opcode::LOOKUP, |fs| fs.metadata("b"), |fs| fs.set_permissions("a", 0o600).unwrap());
     assert_eq!(found.unwrap().permissions(), 0o644);
@@ -139,7 +153,9 @@ fn attributes_that_come_with_a_name_from_before_they_were_changed_are_not_rememb
 
 #[test]
 fn attributes_from_before_a_change_are_not_remembered_of_an_inode_that_was_forgotten_meanwhile() {
-    let mounted = lasting(|server| drop(server.file("f", "content")));
+    let mounted = lasting(|server| {
+        server.file("f", "content");
+    });
     let change = |fs: &VirtioFs| {
         fs.set_permissions("f", 0o600).unwrap();
         fs.root().cache().drop_names();
@@ -153,7 +169,9 @@ fn attributes_from_before_a_change_are_not_remembered_of_an_inode_that_was_forgo
 #[test]
 fn attributes_from_before_a_change_of_an_inode_that_lives_on_elsewhere_are_not_remembered() {
     // A listing is read long after it was asked for.
-    let mounted = lasting(|server| drop(server.file("d/e", "").file("d/f", "content")));
+    let mounted = lasting(|server| {
+        server.file("d/e", "").file("d/f", "content");
+    });
     let mut listing = mounted.fs.read_dir("d").unwrap();
     listing.next().unwrap().unwrap();
     mounted.fs.set_permissions("d/f", 0o600).unwrap();
@@ -166,7 +184,9 @@ fn attributes_from_before_a_change_of_an_inode_that_lives_on_elsewhere_are_not_r
 
 #[test]
 fn entries_of_a_listing_from_before_they_were_removed_are_not_remembered() {
-    let mounted = lasting(|server| drop(server.file("d/e", "").file("d/f", "").file("d/g", "")));
+    let mounted = lasting(|server| {
+        server.file("d/e", "").file("d/f", "").file("d/g", "");
+    });
     let mut listing = mounted.fs.read_dir("d").unwrap();
     listing.next().unwrap().unwrap();
     mounted.fs.remove_file("d/f").unwrap();
@@ -182,7 +202,9 @@ fn entries_of_a_listing_from_before_they_were_removed_are_not_remembered() {
 
 #[test]
 fn a_listing_that_arrives_after_a_removal_is_not_remembered() {
-    let mounted = lasting(|server| drop(server.file("d/f", "").file("d/g", "")));
+    let mounted = lasting(|server| {
+        server.file("d/f", "").file("d/g", "");
+    });
     mounted.stat("d");
     let list = |fs: &VirtioFs| fs.read_dir("d").unwrap().map(Result::unwrap).count();
     let entries = mounted.overtake(opcode::READDIRPLUS, list, |fs| fs.remove_file("d/f").unwrap());
@@ -194,7 +216,9 @@ fn a_listing_that_arrives_after_a_removal_is_not_remembered() {
 #[test]
 fn of_two_changes_of_attributes_that_were_under_way_together_none_is_remembered() {
     for late_first in [true, false] {
-        let mounted = lasting(|server| drop(server.file("f", "")));
+        let mounted = lasting(|server| {
+            server.file("f", "");
+        });
         mounted.stat("f");
         if late_first {
             let set = |fs: &VirtioFs| fs.set_permissions("f", 0o600).unwrap();
@@ -211,7 +235,9 @@ fn of_two_changes_of_attributes_that_were_under_way_together_none_is_remembered(
 
 #[test]
 fn of_two_files_made_together_in_one_directory_both_are_found() {
-    let mounted = lasting(|server| drop(server.dir("d")));
+    let mounted = lasting(|server| {
+        server.dir("d");
+    });
     mounted.miss("d/a");
     mounted.miss("d/b");
     let make = |fs: &VirtioFs| fs.write("d/a", "1").unwrap();
@@ -240,7 +266,9 @@ fn a_file_made_and_removed_together_is_what_the_server_made_of_it() {
 #[test]
 fn a_file_moved_twice_together_is_where_the_server_put_it() {
     for mode in [CacheMode::Auto, CacheMode::Always] {
-        let mounted = mount(mode, |server| drop(server.file("a", "content").dir("d")));
+        let mounted = mount(mode, |server| {
+            server.file("a", "content").dir("d");
+        });
         ["a", "d"].iter().for_each(|path| drop(mounted.stat(path)));
         mounted.overtake(opcode::RENAME, |fs| fs.rename("a", "b"), |fs| fs.rename("b", "d/c").unwrap()).unwrap();
         assert_eq!(mounted.fs.metadata("d/c").unwrap().len(), 7);

@@ -23,6 +23,9 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const NO_REQUESTS: [u32; 0] = [];
 
+/// Something done to a mount or an inode.
+type Action<T = VirtioFs> = fn(&T) -> Result<(), Error>;
+
 /// A mount of the tree that `build` makes, by the rules of `mode`.
 fn mount(mode: CacheMode, build: impl FnOnce(&mut FakeServer)) -> Mounted {
     mount_with(CacheOptions { mode, ..CacheOptions::default() }, build)

@@ -183,7 +183,9 @@ fn the_time_to_live_counts_from_when_the_name_was_asked_for() {
     mounted.advance(MILLISECOND);
     assert_eq!(mounted.miss("none"), [opcode::LOOKUP]);
     // A hook that knows the channel would keep the server alive.
-    mounted.server(|server| drop(server.tamper(|_, _| {})));
+    mounted.server(|server| {
+        server.tamper(|_, _| {});
+    });
     mounted.unmount();
 }
 
@@ -243,7 +245,9 @@ fn other_errors_are_not_believed() {
         server.dir("d");
     });
     for _ in 0..2 {
-        mounted.server(|server| drop(server.fault(opcode::LOOKUP, 0, Fault::Refuse(Errno::EIO))));
+        mounted.server(|server| {
+            server.fault(opcode::LOOKUP, 0, Fault::Refuse(Errno::EIO));
+        });
         assert_eq!(mounted.fs.metadata("d").map(drop), refused(Errno::EIO));
     }
     assert_eq!(mounted.stat("d"), [opcode::LOOKUP]);
@@ -254,7 +258,9 @@ fn other_errors_are_not_believed() {
 fn a_name_that_others_made_is_seen_when_its_absence_expires() {
     let mounted = mount(CacheMode::Auto, |server| server.options.negative_ttl = Some(SECOND));
     mounted.miss("f");
-    mounted.server(|server| drop(server.file("f", "")));
+    mounted.server(|server| {
+        server.file("f", "");
+    });
     assert_eq!(mounted.miss("f"), NO_REQUESTS);
     mounted.advance(SECOND);
     assert_eq!(mounted.stat("f"), [opcode::LOOKUP]);
@@ -264,9 +270,13 @@ fn a_name_that_others_made_is_seen_when_its_absence_expires() {
 
 #[test]
 fn a_name_that_others_replaced_leads_to_the_new_inode_when_it_expires() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("f", "old")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("f", "old");
+    });
     let old = mounted.fs.node("f").unwrap();
-    mounted.server(|server| drop(server.remove("f").file("f", "newer")));
+    mounted.server(|server| {
+        server.remove("f").file("f", "newer");
+    });
     assert_eq!(mounted.fs.node("f").unwrap().nodeid(), old.nodeid());
     mounted.advance(SECOND);
     assert_eq!(mounted.fs.metadata("f").unwrap().len(), 5);
@@ -277,7 +287,9 @@ fn a_name_that_others_replaced_leads_to_the_new_inode_when_it_expires() {
 
 #[test]
 fn names_in_other_directories_are_other_names() {
-    let mounted = mount(CacheMode::Always, |server| drop(server.file("a/f", "1").file("b/f", "22").dir("c")));
+    let mounted = mount(CacheMode::Always, |server| {
+        server.file("a/f", "1").file("b/f", "22").dir("c");
+    });
     assert_eq!(mounted.fs.metadata("a/f").unwrap().len(), 1);
     assert_eq!(mounted.fs.metadata("b/f").unwrap().len(), 2);
     assert_eq!(mounted.miss("c/f"), [opcode::LOOKUP; 2]);
@@ -291,19 +303,19 @@ fn a_file_made_by_a_name_known_to_lead_nowhere_is_not_looked_for() {
         long_lived(server);
         server.file("old", "");
     });
-    let make: [(&str, fn(&Node)); 5] = [
-        ("file", |root| drop(root.create("file", OpenFlags::READ_WRITE, 0o644).unwrap())),
-        ("fifo", |root| drop(root.mknod("fifo", FileType::Fifo, 0o644, 0).unwrap())),
-        ("dir", |root| drop(root.mkdir("dir", 0o755).unwrap())),
-        ("link", |root| drop(root.symlink("link", b"to").unwrap())),
-        ("moved", |root| root.rename("old", root, "moved", RenameFlags::empty()).unwrap()),
+    let make: [(&str, Action<Node>); 5] = [
+        ("file", |root| root.create("file", OpenFlags::READ_WRITE, 0o644).map(drop)),
+        ("fifo", |root| root.mknod("fifo", FileType::Fifo, 0o644, 0).map(drop)),
+        ("dir", |root| root.mkdir("dir", 0o755).map(drop)),
+        ("link", |root| root.symlink("link", b"to").map(drop)),
+        ("moved", |root| root.rename("old", root, "moved", RenameFlags::empty())),
     ];
     for (name, make) in make {
         assert_eq!(mounted.miss(name), [opcode::LOOKUP]);
         if name == "moved" {
             mounted.stat("old");
         }
-        make(mounted.fs.root());
+        make(mounted.fs.root()).unwrap();
         let (found, sent) = mounted.sent_by(|| mounted.fs.symlink_metadata(name));
         found.unwrap();
         let expected = if name == "moved" { vec![opcode::GETATTR] } else { vec![] };
@@ -365,9 +377,13 @@ fn a_listing_without_attributes_teaches_no_names() {
 
 #[test]
 fn a_path_that_became_stale_is_followed_again_without_what_is_known_of_names() {
-    let mounted = mount(CacheMode::Always, |server| drop(server.file("a/b/f", "content")));
+    let mounted = mount(CacheMode::Always, |server| {
+        server.file("a/b/f", "content");
+    });
     mounted.stat("a/b/f");
-    mounted.server(|server| drop(server.fault(opcode::OPEN, 0, Fault::Refuse(Errno::ESTALE))));
+    mounted.server(|server| {
+        server.fault(opcode::OPEN, 0, Fault::Refuse(Errno::ESTALE));
+    });
     let sent = mounted.sends(|fs| fs.open("a/b/f"));
     let expected = [opcode::OPEN, opcode::LOOKUP, opcode::LOOKUP, opcode::LOOKUP, opcode::OPEN, opcode::RELEASE];
     assert_eq!(sent, expected);
@@ -376,7 +392,7 @@ fn a_path_that_became_stale_is_followed_again_without_what_is_known_of_names() {
 
 #[test]
 fn a_path_that_became_stale_is_followed_again_by_whatever_asks() {
-    let asks: [(u32, fn(&VirtioFs) -> Result<(), Error>); 6] = [
+    let asks: [(u32, Action); 6] = [
         (opcode::LOOKUP, |fs| fs.metadata("d/f").map(drop)),
         (opcode::GETATTR, |fs| fs.metadata("d").map(drop)),
         (opcode::LOOKUP, |fs| fs.symlink_metadata("d/f").map(drop)),
@@ -385,11 +401,15 @@ fn a_path_that_became_stale_is_followed_again_by_whatever_asks() {
         (opcode::READLINK, |fs| fs.read_link("l").map(drop)),
     ];
     for (at, (opcode, ask)) in asks.into_iter().enumerate() {
-        let mounted = mount(CacheMode::Always, |server| drop(server.file("d/f", "").symlink("l", "d")));
+        let mounted = mount(CacheMode::Always, |server| {
+            server.file("d/f", "").symlink("l", "d");
+        });
         let d = mounted.fs.node("d").unwrap();
         mounted.fs.symlink_metadata("l").unwrap();
         d.inode().note_change();
-        mounted.server(|server| drop(server.fault(opcode, 0, Fault::Refuse(Errno::ESTALE))));
+        mounted.server(|server| {
+            server.fault(opcode, 0, Fault::Refuse(Errno::ESTALE));
+        });
         let sent = mounted.sends(ask);
         assert!(sent[0] == opcode && sent[1] == opcode::LOOKUP, "{at}: {sent:?}");
         drop(d);
@@ -399,10 +419,14 @@ fn a_path_that_became_stale_is_followed_again_by_whatever_asks() {
 
 #[test]
 fn a_path_that_stays_stale_is_an_error() {
-    let mounted = mount(CacheMode::Always, |server| drop(server.file("f", "")));
+    let mounted = mount(CacheMode::Always, |server| {
+        server.file("f", "");
+    });
     mounted.stat("f");
     for skip in 0..2 {
-        mounted.server(|server| drop(server.fault(opcode::OPEN, skip, Fault::Refuse(Errno::ESTALE))));
+        mounted.server(|server| {
+            server.fault(opcode::OPEN, skip, Fault::Refuse(Errno::ESTALE));
+        });
     }
     assert_eq!(mounted.fs.open("f").map(drop), refused(Errno::ESTALE));
     assert_eq!(mounted.count(opcode::OPEN), 2);
@@ -413,7 +437,9 @@ fn a_path_that_stays_stale_is_an_error() {
 fn a_known_path_is_followed_without_memory() {
     let path = "1/2/3/4/5/6/7/file";
     for who in [Credentials::default(), user()] {
-        let mounted = mount(CacheMode::Auto, |server| drop(server.file(path, "")));
+        let mounted = mount(CacheMode::Auto, |server| {
+            server.file(path, "");
+        });
         let fs = mounted.fs.with_credentials(who);
         fs.metadata(path).unwrap();
         fs.metadata("/1/2/none").unwrap_err();

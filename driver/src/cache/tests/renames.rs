@@ -36,7 +36,9 @@ fn names_in_a_renamed_directory_stay_known() {
 
 #[test]
 fn a_rename_keeps_how_long_the_name_is_good() {
-    let mounted = mount(CacheMode::Auto, |server| drop(server.file("a", "").file("b", "")));
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("a", "").file("b", "");
+    });
     mounted.stat("a");
     mounted.advance(SECOND / 2);
     mounted.stat("b");
@@ -66,7 +68,9 @@ fn a_rename_makes_the_attributes_unknown_of_all_that_it_touches() {
 
 #[test]
 fn names_of_which_one_was_not_known_are_asked_for_after_a_rename() {
-    let mounted = mount(CacheMode::Always, |server| drop(server.file("a", "").file("b", "").file("c", "")));
+    let mounted = mount(CacheMode::Always, |server| {
+        server.file("a", "").file("b", "").file("c", "");
+    });
     mounted.fs.rename("a", "b").unwrap();
     assert_eq!(mounted.stat("b"), [opcode::LOOKUP]);
     // Its old name, or that of another name of the same file.
@@ -106,7 +110,9 @@ fn exchanged_names_are_both_known() {
 
 #[test]
 fn an_exchange_with_a_name_that_is_not_known_moves_the_other() {
-    let mounted = mount(CacheMode::Always, |server| drop(server.file("a", "aaa").file("b", "")));
+    let mounted = mount(CacheMode::Always, |server| {
+        server.file("a", "aaa").file("b", "");
+    });
     mounted.stat("a");
     mounted.fs.rename_with("a", "b", RenameFlags::EXCHANGE).unwrap();
     assert_told(&mounted, "b", ATTRIBUTES_UNKNOWN);
@@ -144,13 +150,15 @@ fn a_name_renamed_to_itself_stays_there() {
 fn two_names_of_one_file_stay_when_one_is_renamed_to_the_other() {
     for mode in MODES {
         for knows in [true, false] {
-            let mounted = mount(mode, |server| drop(server.file("a", "").hard_link("a", "b")));
+            let mounted = mount(mode, |server| {
+                server.file("a", "").hard_link("a", "b");
+            });
             mounted.stat("a");
             if knows {
                 mounted.stat("b");
             }
             mounted.fs.rename("a", "b").unwrap();
-            ["a", "b"].iter().for_each(|path| drop(mounted.fs.metadata(path).unwrap()));
+            ["a", "b"].iter().for_each(|path| drop(mounted.stat(path)));
             mounted.unmount();
         }
     }
@@ -165,7 +173,9 @@ fn what_was_believed_to_lead_nowhere_and_was_renamed_is_found() {
         });
         mounted.miss("a");
         mounted.stat("b");
-        mounted.server(|server| drop(server.file("a", "made by others")));
+        mounted.server(|server| {
+            server.file("a", "made by others");
+        });
         mounted.fs.rename_with("a", "b", flags).unwrap();
         assert_eq!(mounted.fs.metadata("b").unwrap().len(), 14, "{flags:?}");
         assert_eq!(mounted.fs.exists("a"), Ok(flags == RenameFlags::EXCHANGE));
@@ -177,7 +187,9 @@ fn what_was_believed_to_lead_nowhere_and_was_renamed_is_found() {
     });
     mounted.stat("a");
     mounted.miss("b");
-    mounted.server(|server| drop(server.file("b", "made by others")));
+    mounted.server(|server| {
+        server.file("b", "made by others");
+    });
     mounted.fs.rename_with("a", "b", RenameFlags::EXCHANGE).unwrap();
     assert_eq!(mounted.fs.metadata("a").unwrap().len(), 14);
     mounted.unmount();
