@@ -111,3 +111,24 @@ impl<'d> Change<'d> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CacheMode;
+    use crate::test_utils::{FakeChannel, FakeServer, Mounted};
+
+    #[test]
+    fn what_a_change_determines_is_not_remembered_once_another_one_is_complete() {
+        let mounted = Mounted::caching(FakeChannel::new(FakeServer::new()), CacheMode::Always).unwrap();
+        let (cache, root) = (mounted.fs.root().cache(), mounted.fs.root().inode());
+        let never = Instant(Duration::MAX);
+        let change = Change::new(root, &cache.stamp());
+        change.put(cache, b"name", Dentry::Absent, never);
+        assert!(cache.find(root, b"name", cache.now()).is_some());
+        cache.forget_name(root, b"name");
+        change.put(cache, b"name", Dentry::Absent, never);
+        assert!(cache.find(root, b"name", cache.now()).is_none());
+        mounted.unmount();
+    }
+}

@@ -135,6 +135,24 @@ fn a_write_that_takes_set_id_bits_away_is_seen() {
 }
 
 #[test]
+fn a_change_of_content_leaves_the_mode_known_but_for_that_of_a_file_with_set_id_bits() {
+    for (path, permissions, stays) in
+        [("f", 0o755, true), ("f", 0o4755, false), ("f", 0o2755, false), ("d", 0o2755, true), ("d", 0o6755, true)]
+    {
+        let mounted = mount(CacheMode::Always, |server| {
+            server.dir("d").file("f", "").attr_mut(path).permissions = permissions;
+        });
+        let node = mounted.fs.node(path).unwrap();
+        node.inode().note_change();
+        let now = mounted.cache().now();
+        assert_eq!(node.inode().mode(now).is_some(), stays, "{path} {permissions:o}");
+        assert!(node.inode().attr(now).is_none());
+        drop(node);
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn a_new_name_is_known_and_its_directory_asked_for() {
     let makes: [Action<Node>; 5] = [
         |d| d.create("new", OpenFlags::READ_WRITE, 0o600).map(drop),

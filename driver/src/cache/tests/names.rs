@@ -365,6 +365,19 @@ fn entries_of_a_listing_are_good_from_when_it_was_asked_for() {
 }
 
 #[test]
+fn a_listing_is_not_as_old_as_the_open_directory() {
+    let mounted = mount(CacheMode::Auto, |server| {
+        server.file("d/f", "").file("d/g", "");
+    });
+    let listing = mounted.fs.read_dir("d").unwrap();
+    mounted.fs.remove_file("d/g").unwrap();
+    mounted.advance(SECOND);
+    assert_eq!(listing.map(Result::unwrap).count(), 1);
+    assert_eq!(mounted.stat("d/f"), [opcode::LOOKUP], "d alone");
+    mounted.unmount();
+}
+
+#[test]
 fn a_listing_without_attributes_teaches_no_names() {
     let mounted = mount(CacheMode::Auto, |server| {
         server.file("d/f", "");
