@@ -37,10 +37,9 @@ impl Cache {
         flags: RenameFlags,
         stamp: &Stamp,
     ) {
-        let (from, to) = (Change::new(directory, stamp), Change::new(new_directory, stamp));
-        // In one directory the second number is the last.
-        let from =
-            Change { number: if core::ptr::eq(directory, new_directory) { to.number } else { from.number }, ..from };
+        let is_one_directory = core::ptr::eq(directory, new_directory);
+        let from = Change::new(directory, stamp);
+        let to = if is_one_directory { from } else { Change::new(new_directory, stamp) };
         let moved = self.take_name(directory, name);
         let replaced = self.take_name(new_directory, new_name);
         let Some((Dentry::Inode(inode), expires)) = moved else { return };
@@ -53,10 +52,9 @@ impl Cache {
             let is_gone = match &replaced {
                 Some((Dentry::Inode(replaced), _)) => !Arc::ptr_eq(replaced, &inode),
                 Some((Dentry::Absent, _)) => true,
-                None => {
-                    inode.file_type == FileType::Directory
-                        && (from.directory.serial != to.directory.serial || name != new_name)
-                }
+                None if flags.contains(RenameFlags::NOREPLACE) => true,
+                // Directories have one name.
+                None => inode.file_type == FileType::Directory && !(is_one_directory && name == new_name),
             };
             if is_gone {
                 let expires = self.expiry_of_name(&Dentry::Absent, Duration::ZERO, stamp);
@@ -77,6 +75,7 @@ impl Cache {
 }
 
 /// A local change of names in a directory that is complete.
+#[derive(Clone, Copy)]
 struct Change<'d> {
     directory: &'d Inode,
     number: u64,
@@ -98,5 +97,26 @@ impl<'d> Change<'d> {
             let is_last = || self.directory.is_last_changed_name(self.number);
             cache.dentries.insert(self.directory.serial, name, target, expires, is_last);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CacheMode;
+    use crate::test_utils::{FakeChannel, FakeServer, Mounted};
+
+    #[test]
+    fn what_a_change_determines_is_not_remembered_once_another_one_is_complete() {
+        let mounted = Mounted::caching(FakeChannel::new(FakeServer::new()), CacheMode::Always).unwrap();
+        let (cache, root) = (mounted.fs.root().cache(), mounted.fs.root().inode());
+        let never = Instant(Duration::MAX);
+        let change = Change::new(root, &cache.stamp());
+        change.put(cache, b"name", Dentry::Absent, never);
+        assert!(cache.find(root, b"name", cache.now()).is_some());
+        cache.forget_name(root, b"name");
+        change.put(cache, b"name", Dentry::Absent, never);
+        assert!(cache.find(root, b"name", cache.now()).is_none());
+        mounted.unmount();
     }
 }

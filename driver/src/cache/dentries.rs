@@ -173,24 +173,28 @@ impl<T> Table<T> {
 
     /// Puts in a slot for a name that has none; gives the one that made room for it, or itself if there is none.
     fn add(&mut self, slot: Slot<T>) -> Option<Slot<T>> {
-        if self.limit == 0 {
+        if self.limit == 0 || !self.reserve() {
             return Some(slot);
         }
-        let mut victim = None;
-        if self.slots.len() >= self.limit {
+        let victim = (self.slots.len() >= self.limit).then(|| {
             let at = self.victim();
-            victim = Some(self.take(at));
-        }
+            self.take(at)
+        });
         let at = self.slots.len() as u32;
         let slots = &mut self.slots;
-        let has_room = slots.try_reserve(1).is_ok() && self.index.try_reserve(1, |&at| slots[at as usize].hash).is_ok();
-        if !has_room {
-            return Some(slot);
-        }
         let hash = slot.hash;
         slots.push(slot);
         self.index.insert_unique(hash, at, |&at| slots[at as usize].hash);
         victim
+    }
+
+    /// Gets memory for one more slot, unless one has to make room for it; whether there was any.
+    fn reserve(&mut self) -> bool {
+        let (slots, limit) = (&mut self.slots, self.limit);
+        let length = slots.len();
+        // Grows as every vector, but not beyond the limit.
+        let more = if length < slots.capacity() { 0 } else { length.max(4).min(limit - length) };
+        slots.try_reserve_exact(more).is_ok() && self.index.try_reserve(1, |&at| slots[at as usize].hash).is_ok()
     }
 
     /// The next slot that was not used since the hand passed. All are passed twice at most.

@@ -197,16 +197,17 @@ impl Inode {
         let mut attributes = self.attributes.write();
         // Of two changes that were under way together it is not known which was the last.
         let expires = if attributes.changed <= stamp.changes { expires } else { EXPIRED };
-        *attributes =
-            Attributes { attr: Some(*attr), expires, mode_expires: expires, changed: self.cache.count_change() };
+        let changed = self.cache.count_change();
+        *attributes = Attributes { attr: Some(*attr), expires, mode_expires: expires, changed };
     }
 
     /// A local change is complete that made size, times, links or blocks unknown, but neither owner nor mode, unless
-    /// that has set-id bits, which changes of the content take away.
+    /// that of a file has set-id bits, which changes of the content take away.
     pub(crate) fn note_change(&self) {
         let mut attributes = self.attributes.write();
         attributes.expires = EXPIRED;
-        if attributes.attr.is_some_and(|attr| attr.permissions & SET_IDS != 0) {
+        if attributes.attr.is_some_and(|attr| attr.file_type != FileType::Directory && attr.permissions & SET_IDS != 0)
+        {
             attributes.mode_expires = EXPIRED;
         }
         attributes.changed = self.cache.count_change();
@@ -250,7 +251,7 @@ impl Inode {
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        let nlookup = *self.nlookup.get_mut();
-        self.cache.forget(self, nlookup);
+        let (nlookup, changed) = (*self.nlookup.get_mut(), self.attributes.get_mut().changed);
+        self.cache.forget(self, nlookup, changed);
     }
 }

@@ -35,23 +35,26 @@ impl InodeTable {
         (hash, &self.shards[(hash >> 32) as usize % SHARDS])
     }
 
-    /// The inode with this number, if one is known that `is_it`, and else the one that `make` makes. Both are called under
-    /// the table's lock. Without memory for the table the new inode is known to its owner alone.
+    /// The inode with this number, if one is known that `is_it`, and else the one that `make` makes, which is told whether
+    /// one with this number is being dropped at the moment. Both are called under the table's lock. Without memory for the
+    /// table the new inode is known to its owner alone.
     pub(super) fn find_or_make(
         &self,
         nodeid: NodeId,
         is_it: impl FnOnce(&Inode) -> bool,
-        make: impl FnOnce() -> Arc<Inode>,
+        make: impl FnOnce(bool) -> Arc<Inode>,
     ) -> Arc<Inode> {
         let (hash, shard) = self.shard(nodeid);
         let mut table = shard.lock();
-        let known = table.find(hash, |(other, _)| *other == nodeid).and_then(|(_, known)| known.upgrade());
+        let place = table.find(hash, |(other, _)| *other == nodeid);
+        let known = place.and_then(|(_, known)| known.upgrade());
+        let is_being_dropped = place.is_some() && known.is_none();
         if let Some(known) = &known
             && is_it(known)
         {
             return known.clone();
         }
-        let new = make();
+        let new = make(is_being_dropped);
         let rehash = |(nodeid, _): &(NodeId, Weak<Inode>)| self.hasher.hash_one(nodeid.0);
         if table.try_reserve(1, rehash).is_ok() {
             match table.entry(hash, |(other, _)| *other == nodeid, rehash) {

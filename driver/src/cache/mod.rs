@@ -53,6 +53,8 @@ pub(crate) struct Cache {
     drops_old_pages: bool,
     next_serial: AtomicU64,
     changes: AtomicU64,
+    /// The number of the last local change of an inode that was dropped since then.
+    lost_changes: AtomicU64,
 }
 
 impl Cache {
@@ -70,6 +72,7 @@ impl Cache {
             drops_old_pages,
             next_serial: AtomicU64::new(0),
             changes: AtomicU64::new(0),
+            lost_changes: AtomicU64::new(0),
         }
     }
 
@@ -85,6 +88,7 @@ impl Cache {
     pub(crate) fn now(&self) -> Instant {
         match self.options.mode {
             CacheMode::Auto => self.session.now(),
+            CacheMode::Always if self.options.has_timeout() => self.session.now(),
             CacheMode::None | CacheMode::Always => Instant(Duration::ZERO),
         }
     }
@@ -130,8 +134,11 @@ impl Cache {
         let expires = self.expiry(stamp, entry.attr_ttl, self.options.attr_timeout);
         let is_it = |known: &Inode| known.is_still(entry.generation, attr.file_type);
         let mut is_new = false;
-        let make = || {
+        let make = |is_being_dropped: bool| {
             is_new = true;
+            // The inode may have been changed and dropped since the request was sent: then the reply may be older.
+            let is_sure = !is_being_dropped && self.lost_changes.load(Ordering::SeqCst) <= stamp.changes;
+            let expires = if is_sure { expires } else { Instant(Duration::ZERO) };
             Arc::new(Inode::new(self, parent, entry, attr, expires))
         };
         let inode = self.inodes.find_or_make(nodeid, is_it, make);
@@ -192,11 +199,16 @@ impl Cache {
         self.dentries.len()
     }
 
-    /// Takes lookups of an inode back that is being dropped.
-    fn forget(&self, inode: &Inode, nlookup: u64) {
+    /// Takes lookups of an inode back that is being dropped, whose last local change has the number `changed`.
+    fn forget(&self, inode: &Inode, nlookup: u64, changed: u64) {
+        // Before the table says that it knows no such inode.
+        self.lost_changes.fetch_max(changed, Ordering::SeqCst);
         if inode.nodeid != NodeId::ROOT {
             self.inodes.remove(inode);
         }
         self.session.forget(inode.nodeid, nlookup);
     }
 }
+
+#[cfg(test)]
+mod tests;

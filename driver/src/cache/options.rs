@@ -51,6 +51,13 @@ impl CacheOptions {
     }
 }
 
+impl CacheOptions {
+    /// Whether anything expires by what is said here.
+    pub(super) fn has_timeout(&self) -> bool {
+        [self.entry_timeout, self.attr_timeout, self.negative_timeout].iter().any(Option::is_some)
+    }
+}
+
 impl Default for CacheOptions {
     fn default() -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! What is known of files by their paths, and changing it.
 
-use super::path::{LastLink, resolve};
+use super::path::{LastLink, again_if_stale, resolve};
 use super::{FileTimes, Metadata, VirtioFs};
 use crate::vnode::{Access, SetAttr, XattrFlags};
 use crate::wire::StatFs;
@@ -14,7 +14,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`].
     pub fn metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        self.follow(path.as_ref())?.metadata()
+        again_if_stale(self.root(), || self.follow(path.as_ref())?.metadata())
     }
 
     /// As [`Self::metadata`], but of a symbolic link that `path` ends in, not of its target.
@@ -23,7 +23,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`].
     pub fn symlink_metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        resolve(self.root(), path.as_ref(), LastLink::Stop)?.metadata()
+        again_if_stale(self.root(), || resolve(self.root(), path.as_ref(), LastLink::Stop)?.metadata())
     }
 
     /// Whether `path` leads to anything.
@@ -158,6 +158,6 @@ impl VirtioFs {
     }
 
     fn change(&self, path: &[u8], last: LastLink, changes: SetAttr) -> Result<(), Error> {
-        resolve(self.root(), path, last)?.node().setattr(&changes).map(drop)
+        again_if_stale(self.root(), || resolve(self.root(), path, last)?.node().setattr(&changes).map(drop))
     }
 }

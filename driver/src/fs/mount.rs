@@ -177,7 +177,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `ENOTDIR` if it is no directory.
     pub fn read_dir(&self, path: impl AsRef<[u8]>) -> Result<ReadDir, Error> {
-        Ok(self.node(path)?.opendir()?.into())
+        again_if_stale(&self.root, || Ok(self.follow(path.as_ref())?.node().opendir()?.into()))
     }
 
     /// The target of a symbolic link.
@@ -186,7 +186,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `EINVAL` if it is no symbolic link.
     pub fn read_link(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        resolve(&self.root, path.as_ref(), LastLink::Stop)?.node().readlink()
+        again_if_stale(&self.root, || resolve(&self.root, path.as_ref(), LastLink::Stop)?.node().readlink())
     }
 
     pub(super) fn follow(&self, path: &[u8]) -> Result<Found<'_>, Error> {

@@ -72,7 +72,9 @@ impl OpenFile {
         }
         to.note_change()?;
         if one_mount {
-            match self.copy_in_server(offset, to, to_offset, length) {
+            let copied = self.copy_in_server(offset, to, to_offset, length);
+            to.node.inode().note_change();
+            match copied {
                 Err(Error::Refused(Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EXDEV)) => {}
                 result => return result,
             }

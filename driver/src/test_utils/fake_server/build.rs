@@ -75,6 +75,13 @@ impl FakeServer {
         &mut self.tree.node_mut(node).attr
     }
 
+    /// Sets the generation of a node: with another one, the driver has another inode before it, whatever its nodeid.
+    pub fn set_generation(&mut self, path: impl AsRef<[u8]>, generation: u64) -> &mut Self {
+        let node = self.existing(path.as_ref());
+        self.tree.node_mut(node).generation = generation;
+        self
+    }
+
     /// Sets when a node was made, or that the server does not know. Only STATX tells.
     pub fn set_born(&mut self, path: impl AsRef<[u8]>, born: Option<Timestamp>) -> &mut Self {
         let node = self.existing(path.as_ref());

@@ -185,7 +185,7 @@ impl FakeServer {
     fn opened_entry(&mut self, node: NodeIndex, flags: u32) -> Vec<u8> {
         let nodeid = self.session.look_up(node);
         let fh = self.session.open(nodeid, node, false, flags);
-        let entry = replies::entry(nodeid, &self.shown(node), &self.options);
+        let entry = self.entry_of(nodeid, node);
         [entry, replies::open(fh, self.options.fopen_flags)].concat()
     }
 

@@ -23,13 +23,15 @@ pub enum Fault {
     Error(i32),
     /// The header's `unique` is this.
     Unique(u64),
+    /// The request is served at once, but the reply stays on its way until [`FakeServer::let_late_replies_go`].
+    Late,
 }
 
 impl Fault {
     fn apply(&self, reply: &mut Vec<u8>) {
         match self {
-            // Was done before the request was served.
-            Self::Refuse(_) => {}
+            // Is done before the request is served, or when the reply is whole.
+            Self::Refuse(_) | Self::Late => {}
             Self::Cut(bytes) => reply.truncate(*bytes),
             Self::CutBody(bytes) => {
                 reply.truncate(OutHeader::BYTES + bytes);

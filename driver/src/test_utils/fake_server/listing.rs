@@ -42,7 +42,7 @@ impl FakeServer {
                     1 => 0,
                     _ => self.session.look_up(node),
                 };
-                listing.extend(replies::entry(nodeid, &attr, &self.options));
+                listing.extend(self.entry_of(nodeid, node));
             }
             listing.extend(dirent);
         }

@@ -22,7 +22,12 @@ impl FakeServer {
     /// Counts one lookup of a node, and says so.
     pub(super) fn entry(&mut self, node: NodeIndex) -> Vec<u8> {
         let nodeid = self.session.look_up(node);
-        replies::entry(nodeid, &self.shown(node), &self.options)
+        self.entry_of(nodeid, node)
+    }
+
+    /// What is said of a node that has this nodeid.
+    pub(super) fn entry_of(&self, nodeid: u64, node: NodeIndex) -> Vec<u8> {
+        replies::entry(nodeid, self.tree.node(node).generation, &self.shown(node), &self.options)
     }
 
     pub(super) fn forget(&mut self, nodeid: u64, args: &mut Args<'_>) -> Answer {

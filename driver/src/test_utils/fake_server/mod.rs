@@ -70,6 +70,8 @@ pub struct FakeServer {
     /// Requests without an answer yet, and answers that nobody took yet, by their `unique`.
     pending: BTreeMap<u64, Pending>,
     late: BTreeMap<u64, Vec<u8>>,
+    /// Replies that are on their way.
+    held: BTreeMap<u64, Vec<u8>>,
 }
 
 /// What becomes of a request.
@@ -134,6 +136,7 @@ impl FakeServer {
             left_at_destroy: Vec::new(),
             pending: BTreeMap::new(),
             late: BTreeMap::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -257,7 +260,23 @@ impl FakeServer {
             opcode::DESTROY if result.is_ok() && !self.options.destroy_replies => return Outcome::NoReply,
             _ => {}
         }
-        Outcome::Reply(self.finish(header.unique, &Pending { opcode, due, reply_room_bytes }, result))
+        let is_late = due.contains(&Fault::Late);
+        let reply = self.finish(header.unique, &Pending { opcode, due, reply_room_bytes }, result);
+        if is_late {
+            self.held.insert(header.unique, reply);
+            return Outcome::Later(header.unique);
+        }
+        Outcome::Reply(reply)
+    }
+
+    /// How many replies are on their way: see [`Fault::Late`].
+    pub fn replies_on_their_way(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Lets all replies arrive that are on their way.
+    pub fn let_late_replies_go(&mut self) {
+        self.late.append(&mut self.held);
     }
 
     /// The reply of a request that was answered with [`Outcome::Later`], once it is there.

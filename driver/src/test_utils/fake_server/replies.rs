@@ -97,11 +97,11 @@ fn raw_attr(attr: &Attr) -> Vec<u8> {
 }
 
 /// `fuse_entry_out`.
-pub(super) fn entry(nodeid: u64, attr: &Attr, options: &ServerOptions) -> Vec<u8> {
+pub(super) fn entry(nodeid: u64, generation: u64, attr: &Attr, options: &ServerOptions) -> Vec<u8> {
     let &ServerOptions { entry_ttl, attr_ttl, .. } = options;
     Bytes::default()
         .u64(nodeid)
-        .u64(0)
+        .u64(generation)
         .u64(entry_ttl.as_secs())
         .u64(attr_ttl.as_secs())
         .u32(entry_ttl.subsec_nanos())

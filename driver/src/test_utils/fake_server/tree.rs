@@ -17,6 +17,8 @@ pub(super) struct Tree {
 
 pub(super) struct Node {
     pub(super) attr: Attr,
+    /// Tells it apart from others with its nodeid.
+    pub(super) generation: u64,
     /// When it was made, if the server keeps that.
     pub(super) born: Option<Timestamp>,
     /// Of a directory.
@@ -207,6 +209,7 @@ impl Node {
         };
         Self {
             attr,
+            generation: 0,
             born: Some(date(0)),
             parent,
             file_system,

@@ -73,6 +73,19 @@ fn all_may_be_believed_for_a_second_unless_told_otherwise() {
     assert_eq!(raw.err(opcode::LOOKUP, ROOT, put().name("none")), Errno::ENOENT);
 }
 
+#[test]
+fn an_entry_tells_the_generation_of_its_inode() {
+    let mut raw = Raw::new(server(), 0);
+    raw.server.set_generation("d/f", 7);
+    let d = raw.lookup("d");
+    let f = raw.ok(opcode::LOOKUP, d, put().name("f"));
+    assert_eq!(u64_at(&f, 8), 7);
+    raw.server.set_generation("d/f", 8);
+    let again = raw.ok(opcode::LOOKUP, d, put().name("f"));
+    assert_eq!((u64_at(&again, 0), u64_at(&again, 8)), (u64_at(&f, 0), 8), "of the same nodeid");
+    raw.no_violations();
+}
+
 /// The flags in the replies to OPEN, CREATE, TMPFILE and OPENDIR.
 fn fopen_flags(raw: &mut Raw) -> [u32; 4] {
     let f = raw.lookup("d/f");

@@ -46,6 +46,26 @@ fn a_channel_that_was_shut_down_carries_nothing() {
 }
 
 #[test]
+fn a_late_reply_is_overtaken_and_tells_what_was_when_it_was_asked_for() {
+    let mut client = Client::new(server());
+    let channel = client.channel.clone();
+    channel.server().lock().fault(opcode::GETATTR, 0, Fault::Late);
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| client.call(1, &Getattr { fh: None }, 0).unwrap().0.attr.permissions);
+        while channel.server().lock().replies_on_their_way() == 0 {
+            std::thread::yield_now();
+        }
+        channel.server().lock().attr_mut("").permissions = 0o700;
+        let mut other = Client { channel: channel.clone(), unique: 1000 };
+        assert_eq!(other.call(1, &Getattr { fh: None }, 0).unwrap().0.attr.permissions, 0o700);
+        channel.server().lock().let_late_replies_go();
+        assert_eq!(asks.join().unwrap(), 0o755);
+    });
+    assert_eq!(channel.server().lock().replies_on_their_way(), 0);
+    assert!(client.violations().is_empty());
+}
+
+#[test]
 fn a_request_on_the_wrong_queue_is_a_violation() {
     let mut client = Client::new(server());
     client.post(1, &Getattr { fh: None }, &[]);

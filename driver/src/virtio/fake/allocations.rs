@@ -1,4 +1,4 @@
-//! Counts the heap allocations of a thread.
+//! Counts the heap allocations of a thread, and what it holds of the heap.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -7,6 +7,8 @@ struct Counting;
 
 std::thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    /// What was allocated without what was given back: below zero, modulo 2⁶⁴, for who gives back what others allocated.
+    static BYTES: Cell<usize> = const { Cell::new(0) };
     static IS_PAUSED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -16,11 +18,13 @@ unsafe impl GlobalAlloc for Counting {
         if !IS_PAUSED.get() {
             COUNT.set(COUNT.get() + 1);
         }
+        BYTES.set(BYTES.get().wrapping_add(layout.size()));
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.set(BYTES.get().wrapping_sub(layout.size()));
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -34,6 +38,13 @@ pub(crate) fn count(work: impl FnOnce()) -> usize {
     let before = COUNT.get();
     work();
     COUNT.get() - before
+}
+
+/// How many more bytes this thread holds after `work` than before: what it asked for, without the allocator's own.
+pub(crate) fn bytes_kept(work: impl FnOnce()) -> isize {
+    let before = BYTES.get();
+    work();
+    BYTES.get().wrapping_sub(before) as isize
 }
 
 /// Does `work` without counting: what is not the driver's.
