@@ -13,8 +13,8 @@ impl Cache {
         self.take_name(directory, name);
     }
 
-    /// A local change of `name` in `directory` is complete, after which it leads to `target`; which is good for `ttl`. The
-    /// request had this stamp.
+    /// A local change of `name` in `directory` is complete, after which it leads to `target`; which is good for `ttl`.
+    /// The request had this stamp.
     pub(crate) fn change_name(
         &self,
         directory: &Inode,
@@ -79,8 +79,8 @@ impl Cache {
 struct Change<'d> {
     directory: &'d Inode,
     number: u64,
-    /// No other change of names there was complete since its request was sent. Of changes that were under way together it
-    /// is not known which was the last: that is taken to be unknown which is determined by each of them.
+    /// No other change of names there was complete since its request was sent. Of changes that were under way together
+    /// it is not known which was the last: that is taken to be unknown which is determined by each of them.
     was_alone: bool,
     sent: Instant,
 }

@@ -32,8 +32,8 @@ pub(crate) enum Dentry<T> {
 ///
 /// # Locking
 ///
-/// Shards, each with a spin reader-writer lock: readers never wait for readers. What is replaced is dropped when the lock
-/// is not held any more, since dropping an inode may send a request.
+/// Shards, each with a spin reader-writer lock: readers never wait for readers. What is replaced is dropped when the
+/// lock is not held any more, since dropping an inode may send a request.
 pub(crate) struct Dentries<T> {
     shards: Vec<Shard<T>>,
     hasher: DefaultHashBuilder,

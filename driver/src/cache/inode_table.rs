@@ -13,8 +13,8 @@ const SHARDS: usize = 16;
 
 type Shard = Mutex<HashTable<(NodeId, Weak<Inode>)>>;
 
-/// Finds the one [`Inode`] of a nodeid, so that all its names, open files and users share what is known of it. The table
-/// keeps no inode alive: dentries and nodes do.
+/// Finds the one [`Inode`] of a nodeid, so that all its names, open files and users share what is known of it. The
+/// table keeps no inode alive: dentries and nodes do.
 ///
 /// # Locking
 ///
@@ -35,9 +35,9 @@ impl InodeTable {
         (hash, &self.shards[(hash >> 32) as usize % SHARDS])
     }
 
-    /// The inode with this number, if one is known that `is_it`, and else the one that `make` makes, which is told whether
-    /// one with this number is being dropped at the moment. Both are called under the table's lock. Without memory for the
-    /// table the new inode is known to its owner alone.
+    /// The inode with this number, if one is known that `is_it`, and else the one that `make` makes, which is told
+    /// whether one with this number is being dropped at the moment. Both are called under the table's lock. Without
+    /// memory for the table the new inode is known to its owner alone.
     pub(super) fn find_or_make(
         &self,
         nodeid: NodeId,

@@ -22,14 +22,15 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
-/// A number of an inode that no other inode of the mount has had or will have, whatever the server does with its nodeids.
+/// A number of an inode that no other inode of the mount has had or will have, whatever the server does with its
+/// nodeids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Serial(pub(crate) u64);
 
 /// When a request was sent whose reply may be cached: taken before it is sent.
 ///
-/// A local change is counted when its reply arrives. What was asked for before that, and answered after it, may be older
-/// than the change, and is not remembered of what was changed.
+/// A local change is counted when its reply arrives. What was asked for before that, and answered after it, may be
+/// older than the change, and is not remembered of what was changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     /// How many local changes were complete.
@@ -41,8 +42,8 @@ pub(crate) struct Stamp {
 ///
 /// # Locking
 ///
-/// Spin locks, held for memory accesses only. Nothing is sent, and no inode is dropped, under one of them. The lock of a
-/// dentry shard comes before that of an inode's attributes.
+/// Spin locks, held for memory accesses only. Nothing is sent, and no inode is dropped, under one of them. The lock of
+/// a dentry shard comes before that of an inode's attributes.
 pub(crate) struct Cache {
     session: Arc<Session>,
     options: CacheOptions,
@@ -117,8 +118,8 @@ impl Cache {
         Arc::new(Inode::root(self))
     }
 
-    /// The inode of `entry`, found in the directory `parent` by a request with this stamp, of which the server counted one
-    /// lookup for the caller.
+    /// The inode of `entry`, found in the directory `parent` by a request with this stamp, of which the server counted
+    /// one lookup for the caller.
     ///
     /// # Errors
     ///

@@ -328,8 +328,8 @@ fn after_a_removal_that_failed_the_name_is_asked_for() {
     mounted.unmount();
 }
 
-/// The requests that it takes to look for a name that a rename took away: unless nobody else changes anything, it may be
-/// there again.
+/// The requests that it takes to look for a name that a rename took away: unless nobody else changes anything, it may
+/// be there again.
 pub(super) fn gone(mode: CacheMode) -> &'static [u32] {
     match mode {
         CacheMode::Always => &[],
