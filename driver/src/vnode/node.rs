@@ -31,7 +31,8 @@ struct Inode {
     file_type: FileType,
     /// Whether this is the root of a file system of its own on the host.
     is_submount: bool,
-    /// The root of the submount that the inode is in; `None` in the root's own file system.
+    /// The root of the submount that the inode is in; `None` in the root's own file system. A submount's root needs none:
+    /// submounts in submounts, as many as a server pleases, are no chain whose end would be dropped by recursion.
     submount: Option<Arc<Inode>>,
 }
 
@@ -60,13 +61,14 @@ impl Node {
         let nodeid = entry.nodeid;
         let attr = entry.attr.inspect_err(|_| self.session().forget(nodeid, 1))?;
         let parent = &self.inode;
-        let inode = Inode {
-            superblock: parent.superblock.clone(),
-            nodeid,
-            file_type: attr.file_type,
-            is_submount: attr.submount && self.has(InitFlags::SUBMOUNTS),
-            submount: if parent.is_submount { Some(parent.clone()) } else { parent.submount.clone() },
+        let is_submount = attr.submount && self.has(InitFlags::SUBMOUNTS);
+        let submount = match parent {
+            _ if is_submount => None,
+            root if root.is_submount => Some(root.clone()),
+            _ => parent.submount.clone(),
         };
+        let (superblock, file_type) = (parent.superblock.clone(), attr.file_type);
+        let inode = Inode { superblock, nodeid, file_type, is_submount, submount };
         Ok((Self { inode: Arc::new(inode), credentials: self.credentials.clone() }, attr))
     }
 
