@@ -1,4 +1,4 @@
-//! Counts the heap allocations of a thread.
+//! Counts the heap allocations of a thread, and lets large ones fail.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,6 +8,7 @@ struct Counting;
 std::thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
     static IS_PAUSED: Cell<bool> = const { Cell::new(false) };
+    static LARGEST_BYTES: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 // SAFETY: the system's allocator does the work.
@@ -15,6 +16,9 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !IS_PAUSED.get() {
             COUNT.set(COUNT.get() + 1);
+        }
+        if layout.size() > LARGEST_BYTES.get() {
+            return core::ptr::null_mut();
         }
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
@@ -34,6 +38,14 @@ pub(crate) fn count(work: impl FnOnce()) -> usize {
     let before = COUNT.get();
     work();
     COUNT.get() - before
+}
+
+/// Does `work` with no memory for what is larger than this.
+pub(crate) fn limited<R>(largest_bytes: usize, work: impl FnOnce() -> R) -> R {
+    let before = LARGEST_BYTES.replace(largest_bytes);
+    let result = work();
+    LARGEST_BYTES.set(before);
+    result
 }
 
 /// Does `work` without counting: what is not the driver's.
