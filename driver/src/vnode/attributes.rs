@@ -59,15 +59,17 @@ impl Node {
         }
         self.superblock().expect_writable()?;
         let mut changes = *changes;
-        if self.is_checked() {
+        // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
+        let costs_set_ids =
+            changes.size_bytes.is_some() && !self.kills_set_ids() && !self.credentials().is_privileged();
+        if self.is_checked() || costs_set_ids {
             let own = self.call(&Getattr { fh })?;
-            self.permit_changes(is_open, &own, &mut changes)?;
-            // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
-            if changes.size_bytes.is_some() && !self.kills_set_ids() {
-                let kept = self.without_set_ids(&own);
-                if kept != own.permissions {
-                    changes.permissions.get_or_insert(kept);
-                }
+            if self.is_checked() {
+                self.permit_changes(is_open, &own, &mut changes)?;
+            }
+            let kept = self.without_set_ids(&own);
+            if costs_set_ids && kept != own.permissions {
+                changes.permissions.get_or_insert(kept);
             }
         }
         let changes_owner = changes.uid.is_some() || changes.gid.is_some();
