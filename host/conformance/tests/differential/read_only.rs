@@ -139,4 +139,15 @@ fn a_read_only_share_is_one() {
     {
         world.check("a read-only share", made().chain([look]).collect());
     }
+    // What exists need not be made.
+    for look in [create(1, "f", O_RDONLY, 0o644), create(1, "d", O_RDONLY, 0o644), create(1, "f/n", O_RDONLY, 0o644)] {
+        world.check("a read-only share", made().chain([look]).collect());
+    }
+    for attempt in [create(1, "f", O_WRONLY, 0o644), create(1, "f", O_RDWR | O_TRUNC, 0o644)] {
+        world.check("a read-only share", made().chain([attempt.but_fails(Errno::EROFS)]).collect());
+    }
+    // Linux mounts such a share for writing, too, and goes by the mode bits.
+    for look in [access("f", W_OK), access("d", W_OK), access("l", W_OK), access("f", W_OK | X_OK)] {
+        world.check("a read-only share", made().chain([look.clone(), look.by(STRANGER)]).collect());
+    }
 }
