@@ -1,6 +1,6 @@
 //! Mounts that change nothing.
 
-use virtio_fs::{Errno, MountOptions};
+use virtio_fs::{Errno, MountOptions, Permissions};
 use virtio_fs_conformance::step::flag::*;
 use virtio_fs_conformance::step::*;
 use virtio_fs_conformance::{OWNER, ROOT, STRANGER, World, WorldOptions};
@@ -150,4 +150,15 @@ fn a_read_only_share_is_one() {
     for look in [access("f", W_OK), access("d", W_OK), access("l", W_OK), access("f", W_OK | X_OK)] {
         world.check("a read-only share", made().chain([look.clone(), look.by(STRANGER)]).collect());
     }
+}
+
+#[test]
+fn a_read_only_share_says_so_if_it_decides() {
+    let mount = MountOptions { permissions: Permissions::Server, ..MountOptions::default() };
+    let arguments = vec!["--xattr", "--readonly"];
+    let mut world = World::with_options(&WorldOptions { arguments, mount, ..WorldOptions::default() });
+    for wanted in [W_OK, R_OK | W_OK] {
+        world.check("a read-only share", made().chain([access("f", wanted).but_fails(Errno::EROFS)]).collect());
+    }
+    world.check("a read-only share", made().chain([access("f", R_OK)]).collect());
 }
