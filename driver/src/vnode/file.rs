@@ -252,9 +252,14 @@ impl OpenFile {
 
     fn finish(&mut self) -> Result<(), Error> {
         let flushed = if self.written.load(Ordering::Relaxed) { self.flush(self.owner) } else { Ok(()) };
-        let flock_owner = self.flocked.load(Ordering::Relaxed).then_some(self.owner);
+        let flocked = self.flocked.swap(false, Ordering::Relaxed);
         let released = match self.fh.take() {
-            Some(fh) => self.node.call(&Release { fh, flags: self.flags, flock_owner }),
+            Some(fh) => {
+                let flock_owner = flocked.then_some(self.owner);
+                self.node.call(&Release { fh, flags: self.flags, flock_owner })
+            }
+            // What was never opened is not closed, either.
+            None if flocked => self.unflock(),
             None => Ok(()),
         };
         flushed.and(released)

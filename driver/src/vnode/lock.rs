@@ -54,8 +54,17 @@ impl OpenFile {
     /// As for [`Self::setlk`]; `EOPNOTSUPP` without [`InitFlags::FLOCK_LOCKS`].
     pub fn flock(&self, kind: LockKind, wait: Wait) -> Result<(), Error> {
         self.expect_locks(InitFlags::FLOCK_LOCKS)?;
-        let lock = Lock { kind, start: 0, end: Lock::TO_THE_END, pid: self.node.credentials().pid };
         self.flocked.store(true, Ordering::Relaxed);
+        self.set_flock(kind, wait)
+    }
+
+    /// Gives the lock of [`Self::flock`] up, when a server is not told that the file is closed.
+    pub(super) fn unflock(&self) -> Result<(), Error> {
+        self.set_flock(LockKind::Unlock, Wait::No)
+    }
+
+    fn set_flock(&self, kind: LockKind, wait: Wait) -> Result<(), Error> {
+        let lock = Lock { kind, start: 0, end: Lock::TO_THE_END, pid: self.node.credentials().pid };
         self.set(self.owner, lock, true, wait)
     }
 
