@@ -129,6 +129,7 @@ fn a_limit_of_file_sizes_is_an_error() {
     let limit = Some(2 * MIB as u64);
     let pid = Pid::from_raw(daemon.pid() as i32);
     prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: limit }).expect("a limit");
+    let before = settled_descriptors(&daemon);
 
     let data = content(5 * MIB);
     let file = vfs.create("file").unwrap();
@@ -146,6 +147,7 @@ fn a_limit_of_file_sizes_is_an_error() {
     file.close().unwrap();
     assert!(vfs.read("file").unwrap() == data[..written], "what was written before is something else");
     vfs.write("other", &data[..MIB]).unwrap();
+    expect_descriptors(&daemon, &vfs, before);
     vfs.unmount().unwrap();
 }
 
