@@ -6,6 +6,7 @@ use common::{Folder, Mount, is_mounted, program, run, script, until, within};
 use rustix::process::{Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -27,8 +28,29 @@ fn wrong_arguments_are_refused_with_a_word_on_how_to_get_help() {
 #[test]
 fn the_help_names_every_option() {
     let help = run(program().arg("--help"));
-    for option in ["--foreground", "--read-only", "--permissions", "--kernel-cache", "--queues", "--log", "VIRTIOFSD"] {
-        assert!(help.contains(option), "{option}");
+    let words: Vec<_> = help.split([' ', '\n', ',']).collect();
+    for option in [
+        "-f",
+        "--foreground",
+        "-r",
+        "--read-only",
+        "--permissions",
+        "--owner-only",
+        "--allow-other",
+        "--kernel-cache",
+        "--queues",
+        "--request-timeout",
+        "--threads",
+        "--log",
+        "--log-requests",
+        "-h",
+        "--help",
+        "-V",
+        "--version",
+        "VIRTIOFSD",
+        "RUST_LOG",
+    ] {
+        assert!(words.contains(&option), "{option}");
     }
     assert!(run(program().arg("--version")).contains(env!("CARGO_PKG_VERSION")));
 }
@@ -228,6 +250,30 @@ fn a_read_only_mount_refuses_changes() {
     let line = listed.lines().find(|line| line.contains(mount.point.to_str().unwrap())).unwrap();
     assert!(line.contains("fuse.virtio-fs-mount ro,"), "{line}");
     mount.end();
+}
+
+#[test]
+fn more_queues_than_the_daemon_has_are_no_reason_not_to_mount() {
+    let mount = Mount::with(&["--queues", "4"]);
+    fs::write(mount.point.join("file"), "content").unwrap();
+    assert_eq!(fs::read(mount.share.join("file")).unwrap(), b"content");
+    mount.end();
+}
+
+#[test]
+fn who_may_do_what_is_decided_by_the_side_that_was_named() {
+    for (side, may_read) in [("driver", false), ("server", true)] {
+        let mount = Mount::with(&["--permissions", side]);
+        let file = mount.share.join("file");
+        fs::write(&file, "content").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut command = within(10, "setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cat"]).arg(mount.point.join("file"));
+        // virtiofsd reads as root, whoever asks.
+        let output = command.output().unwrap();
+        assert_eq!(output.status.success(), may_read, "{side}: {}", String::from_utf8_lossy(&output.stderr));
+        mount.end();
+    }
 }
 
 #[test]
