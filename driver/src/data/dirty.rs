@@ -168,6 +168,11 @@ impl FileData {
         !self.flushing.swap(true, Ordering::Acquire)
     }
 
+    /// Whether somebody writes dirty pages to the server.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.flushing.load(Ordering::Acquire)
+    }
+
     pub(crate) fn end_flush(&self) {
         self.flushing.store(false, Ordering::Release);
     }

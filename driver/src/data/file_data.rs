@@ -117,6 +117,11 @@ impl FileData {
         state.eof.filter(|_| state.is_unwritten())
     }
 
+    /// Whether all that the file has in page `index` is kept.
+    pub(crate) fn holds(&self, index: u64) -> bool {
+        self.state.read().holds(index)
+    }
+
     /// Whether it is known which attributes the pages belong to.
     pub(crate) fn has_version(&self) -> bool {
         self.state.read().version.is_some()

@@ -89,7 +89,9 @@ impl Handle {
     pub(crate) fn write_back(&self) {
         let Some(data) = self.node.inode().used_data().filter(|data| data.is_unwritten()) else { return };
         let session = self.node.session();
-        session.wait_until(&mut || data.try_begin_flush());
+        while !data.try_begin_flush() {
+            session.wait_until(&mut || !data.is_flushing());
+        }
         let limit = RUN_TRANSFERS * session.negotiated().max_write_bytes;
         let mut next = 0;
         while let Some(run) = data.take_dirty(next, limit) {
