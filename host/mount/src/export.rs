@@ -250,17 +250,14 @@ impl Faults {
 
 impl Maintenance {
     /// FORGETs that are collected meanwhile are in nobody's way for so long.
-    const LONGEST: Duration = Duration::from_secs(1);
-    /// What cannot be done now may be tried again after this time.
-    const SHORTEST: Duration = Duration::from_millis(10);
+    const PAUSE: Duration = Duration::from_secs(1);
 
     fn start(fs: VirtioFs, platform: Arc<dyn Platform>) -> Self {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let mut pause = Self::LONGEST;
+            let mut pause = Self::PAUSE;
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let next = fs.maintain().map_or(Self::LONGEST, |next| next - platform.now());
-                pause = next.clamp(Self::SHORTEST, Self::LONGEST);
+                pause = fs.maintain().map_or(Self::PAUSE, |due| Self::PAUSE.min(due - platform.now()));
             }
         });
         Self { stop, thread }
