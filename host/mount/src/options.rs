@@ -50,7 +50,7 @@ no longer seen, and ends when its last user does, or at the second signal. It en
 pub(crate) enum Command {
     Help,
     Version,
-    Mount(Options),
+    Mount(Box<Options>),
 }
 
 /// How to mount what.
@@ -163,7 +163,7 @@ impl Command {
         if let Some(option) = of_cache.filter(|_| options.cache.mode == CacheMode::None) {
             return Err(format!("{option} needs --cache auto or --cache always").into());
         }
-        Ok(Self::Mount(Options { source, mountpoint, ..options }))
+        Ok(Self::Mount(Box::new(Options { source, mountpoint, ..options })))
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
 
     fn options(words: &str) -> Options {
         match parse(words) {
-            Ok(Command::Mount(options)) => options,
+            Ok(Command::Mount(options)) => *options,
             other => panic!("{other:?}"),
         }
     }
