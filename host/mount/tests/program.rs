@@ -47,6 +47,14 @@ fn the_help_names_every_option() {
         "--help",
         "-V",
         "--version",
+        "--cache",
+        "--writeback",
+        "--entry-timeout",
+        "--attr-timeout",
+        "--negative-timeout",
+        "--cache-size",
+        "--cache-entries",
+        "--eager-open",
         "VIRTIOFSD",
         "RUST_LOG",
     ] {
@@ -292,4 +300,68 @@ fn with_a_kernel_cache_the_kernel_believes_what_it_was_told() {
     File::options().append(true).open(mount.share.join("file")).unwrap().write_all(b"more").unwrap();
     assert_eq!(fs::metadata(mount.point.join("file")).unwrap().len(), 11, "without one it asks");
     mount.end();
+}
+
+#[test]
+fn what_is_written_is_on_the_host_when_the_file_is_closed() {
+    for options in [&["--cache", "auto"][..], &["--cache", "always", "--writeback"]] {
+        let mount = Mount::with(options);
+        let content: Vec<u8> = (0..3_000_000_u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
+        fs::create_dir(mount.point.join("folder")).unwrap();
+        fs::write(mount.point.join("folder/file"), &content).unwrap();
+        assert!(fs::read(mount.share.join("folder/file")).unwrap() == content, "{options:?}");
+        File::options().append(true).open(mount.point.join("folder/file")).unwrap().write_all(b"more").unwrap();
+        assert!(fs::read(mount.share.join("folder/file")).unwrap().ends_with(b"more"), "{options:?}");
+        fs::rename(mount.point.join("folder/file"), mount.point.join("moved")).unwrap();
+        assert!(fs::read(mount.point.join("moved")).unwrap().starts_with(&content), "{options:?}");
+        mount.end();
+    }
+}
+
+#[test]
+fn with_writeback_what_is_written_waits_for_sync_or_some_seconds() {
+    let mount = Mount::with(&["--cache", "always", "--writeback"]);
+    let on_the_host = || fs::read(mount.share.join("file")).unwrap();
+    let mut file = File::create(mount.point.join("file")).unwrap();
+    file.write_all(b"one").unwrap();
+    assert_eq!(fs::metadata(mount.point.join("file")).unwrap().len(), 3);
+    assert_eq!(on_the_host(), b"");
+    file.sync_data().unwrap();
+    assert_eq!(on_the_host(), b"one");
+    file.write_all(b"two").unwrap();
+    assert_eq!(on_the_host(), b"one");
+    assert!(until(|| on_the_host() == b"onetwo"), "nobody closes it");
+    drop(file);
+    mount.end();
+}
+
+#[test]
+fn with_a_cache_the_driver_believes_what_the_daemon_said_for_as_long_as_it_is_told_to() {
+    /// When a change that the host makes is seen.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Seen {
+        AtOnce,
+        Soon,
+        Never,
+    }
+
+    let nothing = ["--cache", "auto", "--entry-timeout", "0", "--attr-timeout", "0"];
+    for (options, seen) in
+        [(&nothing[..], Seen::AtOnce), (&["--cache", "auto"], Seen::Soon), (&["--cache", "always"], Seen::Never)]
+    {
+        let mount = Mount::with(options);
+        let path = mount.point.join("file");
+        fs::write(mount.share.join("file"), "content").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"content");
+        File::options().append(true).open(mount.share.join("file")).unwrap().write_all(b" and more").unwrap();
+        let is_seen = || fs::metadata(&path).unwrap().len() == 16 && fs::read(&path).unwrap() == b"content and more";
+        if seen == Seen::Never {
+            // Longer than the daemon wants it to be believed.
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        let seen_now = is_seen();
+        assert!(if seen == Seen::AtOnce { seen_now } else { seen == Seen::Soon || !seen_now }, "{seen:?}");
+        assert!(seen == Seen::Never || until(is_seen), "{seen:?}");
+        mount.end();
+    }
 }
