@@ -89,6 +89,7 @@ pub mod fs;
 pub mod fuzzing;
 mod platform;
 mod session;
+mod spread_counter;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod test_utils;
 #[allow(unsafe_code)]

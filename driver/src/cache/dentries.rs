@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::mem;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use spin::RwLock;
 
@@ -41,10 +41,7 @@ pub(crate) struct Dentries<T> {
 
 /// On a cache line of its own, so that readers of different shards do not slow each other down.
 #[repr(align(128))]
-struct Shard<T> {
-    table: RwLock<Table<T>>,
-    hits: AtomicU64,
-}
+struct Shard<T>(RwLock<Table<T>>);
 
 struct Table<T> {
     /// Places in `slots`, found by the hash of directory and name.
@@ -71,7 +68,7 @@ impl<T: Clone> Dentries<T> {
         let shards = 1 << shards.ilog2();
         let limit = (max_entries / shards).min(u32::MAX as usize);
         let table = || Table { index: HashTable::new(), slots: Vec::new(), limit, hand: 0 };
-        let shard = |_| Shard { table: RwLock::new(table()), hits: AtomicU64::new(0) };
+        let shard = |_| Shard(RwLock::new(table()));
         Self { shards: (0..shards).map(shard).collect(), hasher: DefaultHashBuilder::default() }
     }
 
@@ -85,7 +82,7 @@ impl<T: Clone> Dentries<T> {
     /// What `name` leads to, if that is known at the time `now`.
     pub(crate) fn get(&self, directory: Serial, name: &[u8], now: Instant) -> Option<Dentry<T>> {
         let (hash, shard) = self.shard(directory, name);
-        let table = shard.table.read();
+        let table = shard.0.read();
         let slot = &table.slots[table.find(hash, directory, name)?];
         if now >= slot.expires {
             return None;
@@ -94,15 +91,7 @@ impl<T: Clone> Dentries<T> {
         if !slot.used.load(Ordering::Relaxed) {
             slot.used.store(true, Ordering::Relaxed);
         }
-        let target = slot.target.clone();
-        drop(table);
-        shard.hits.fetch_add(1, Ordering::Relaxed);
-        Some(target)
-    }
-
-    /// How many names were found so far.
-    pub(crate) fn hits(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.hits.load(Ordering::Relaxed)).sum()
+        Some(slot.target.clone())
     }
 
     /// Remembers until `expires` what `name` leads to, if that `is_still_true`: which is asked when nobody else can
@@ -116,7 +105,7 @@ impl<T: Clone> Dentries<T> {
         is_still_true: impl FnOnce() -> bool,
     ) {
         let (hash, shard) = self.shard(directory, name);
-        let mut table = shard.table.write();
+        let mut table = shard.0.write();
         if !is_still_true() {
             return;
         }
@@ -139,7 +128,7 @@ impl<T: Clone> Dentries<T> {
     /// Forgets what `name` led to; gives it, and when it would have expired.
     pub(crate) fn remove(&self, directory: Serial, name: &[u8]) -> Option<(Dentry<T>, Instant)> {
         let (hash, shard) = self.shard(directory, name);
-        let mut table = shard.table.write();
+        let mut table = shard.0.write();
         let at = table.find(hash, directory, name)?;
         let slot = table.take(at);
         Some((slot.target, slot.expires))
@@ -148,7 +137,7 @@ impl<T: Clone> Dentries<T> {
     /// Forgets all.
     pub(crate) fn clear(&self) {
         for shard in &self.shards {
-            let mut table = shard.table.write();
+            let mut table = shard.0.write();
             table.index.clear();
             let slots = mem::take(&mut table.slots);
             drop(table);
@@ -158,7 +147,7 @@ impl<T: Clone> Dentries<T> {
 
     /// How many names are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.table.read().slots.len()).sum()
+        self.shards.iter().map(|shard| shard.0.read().slots.len()).sum()
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Inode {
     /// The number of the last local change of a name in this directory.
     names_changed: AtomicU64,
     attributes: RwLock<Attributes>,
-    /// What is kept of a regular file's content, from its first use on.
+    /// What is kept of a file's content, a link's target or a directory's listing, from its first use on.
     data: Once<Arc<FileData>>,
     /// The server said last time that reads and writes of this file are to go to it.
     is_direct: AtomicBool,
@@ -119,6 +119,13 @@ impl Inode {
     /// What is kept of the content of this regular file; `None` if nothing is, by the rules of the mount.
     pub(crate) fn data(&self) -> Option<&Arc<FileData>> {
         let caches = self.file_type == FileType::Regular && self.cache.options.mode != CacheMode::None;
+        caches.then(|| self.data.call_once(|| FileData::new(&self.cache.pool)))
+    }
+
+    /// What is kept of the target of this symbolic link, or of the listing of this directory; `None` if nothing is, by the
+    /// rules of the mount.
+    pub(crate) fn whole(&self) -> Option<&Arc<FileData>> {
+        let caches = self.file_type != FileType::Regular && self.cache.options.mode != CacheMode::None;
         caches.then(|| self.data.call_once(|| FileData::new(&self.cache.pool)))
     }
 
@@ -252,6 +259,9 @@ impl Inode {
         // First the number, then whatever is done about the name: who remembers an older reply looks at it last.
         let number = self.cache.count_change();
         self.names_changed.fetch_max(number, Ordering::SeqCst);
+        if let Some(listing) = self.used_data() {
+            listing.clear();
+        }
         number
     }
 

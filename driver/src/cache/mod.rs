@@ -16,6 +16,7 @@ pub use options::{CacheMode, CacheOptions};
 use self::inode_table::InodeTable;
 use crate::data::Pool;
 use crate::session::Session;
+use crate::spread_counter::SpreadCounter;
 use crate::wire::{Entry, InitFlags, NodeId};
 use crate::{Attr, Error, Instant};
 use alloc::sync::Arc;
@@ -50,6 +51,7 @@ pub(crate) struct Cache {
     dentries: Dentries<Arc<Inode>>,
     inodes: InodeTable,
     pool: Arc<Pool>,
+    name_hits: SpreadCounter,
     /// Pages of a file go as soon as its attributes tell that somebody changed it, and not only when it is opened.
     drops_old_pages: bool,
     next_serial: AtomicU64,
@@ -70,6 +72,7 @@ impl Cache {
             dentries: Dentries::new(max_entries),
             inodes: InodeTable::new(),
             pool: Arc::new(Pool::new(options.max_data_bytes)),
+            name_hits: SpreadCounter::new(),
             drops_old_pages,
             next_serial: AtomicU64::new(0),
             changes: AtomicU64::new(0),
@@ -190,9 +193,14 @@ impl Cache {
         self.inodes.all().iter().for_each(|inode| inode.clear());
     }
 
+    /// So many names were found without a request, on the way to this inode.
+    pub(crate) fn count_name_hits(&self, inode: &Inode, names: u64) {
+        self.name_hits.add(inode, names);
+    }
+
     /// How many names were found without a request.
     pub(crate) fn name_hits(&self) -> u64 {
-        self.dentries.hits()
+        self.name_hits.sum()
     }
 
     /// How many names are remembered.

@@ -13,6 +13,7 @@ mod frames;
 mod pool;
 mod read;
 mod readahead;
+mod whole;
 
 pub(crate) use changes::Change;
 pub(crate) use dirty::{Need, Run};

@@ -1,6 +1,7 @@
 //! The memory that all pages of a mount share.
 
 use super::FileData;
+use crate::spread_counter::SpreadCounter;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,15 +18,9 @@ pub(crate) struct Pool {
     used_bytes: AtomicUsize,
     dirty_bytes: AtomicUsize,
     next_ticket: AtomicU64,
-    hits: [Hits; HIT_COUNTERS],
+    hits: SpreadCounter,
     queue: Mutex<VecDeque<Queued>>,
 }
-
-/// Threads that read different files count in different places.
-const HIT_COUNTERS: usize = 8;
-
-#[repr(align(128))]
-struct Hits(AtomicU64);
 
 /// A page in the queue, if it still is the one with this ticket.
 struct Queued {
@@ -72,7 +67,7 @@ impl Pool {
             used_bytes: AtomicUsize::new(0),
             dirty_bytes: AtomicUsize::new(0),
             next_ticket: AtomicU64::new(0),
-            hits: [const { Hits(AtomicU64::new(0)) }; HIT_COUNTERS],
+            hits: SpreadCounter::new(),
             queue: Mutex::new(VecDeque::new()),
         }
     }
@@ -88,13 +83,12 @@ impl Pool {
 
     /// Counts a read of this file that needed no request.
     pub(super) fn count_hit(&self, data: &FileData) {
-        let place = core::ptr::from_ref(data).addr() / size_of::<FileData>();
-        self.hits[place % HIT_COUNTERS].0.fetch_add(1, Ordering::Relaxed);
+        self.hits.add(data, 1);
     }
 
     /// How many reads needed no request.
     pub(crate) fn hits(&self) -> u64 {
-        self.hits.iter().map(|hits| hits.0.load(Ordering::Relaxed)).sum()
+        self.hits.sum()
     }
 
     /// Whether so much waits to be written that a writer should see to it.

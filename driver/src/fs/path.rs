@@ -1,11 +1,9 @@
 //! From paths to inodes: the one place where `.`, `..`, symbolic links and the mount's root have their meaning.
 
 use super::Metadata;
-use crate::cache::Inode;
 use crate::vnode::{self, Access, Node, OpenFile, OpenFlags};
 use crate::wire::{Attr, FileType, Name};
 use crate::{Errno, Error};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use smallvec::SmallVec;
 
@@ -34,20 +32,21 @@ pub(super) struct Found<'r> {
 }
 
 /// An inode on the way along a path.
-struct Step {
-    inode: Arc<Inode>,
-    /// The attributes, if the way there asked for them.
-    told: Option<Attr>,
-}
+type Step = vnode::Found;
 
 impl Found<'_> {
     pub(super) fn node(&self) -> Node {
         Node::new(self.step.inode.clone(), self.root.view().clone())
     }
 
+    /// The attributes, if the way there asked for them.
+    fn told(&self) -> Option<Attr> {
+        self.step.told.as_deref().copied()
+    }
+
     /// The attributes, asked for if need be.
     pub(super) fn attr(&self) -> Result<Attr, Error> {
-        match self.step.told.or_else(|| self.step.inode.attr(self.root.cache().now())) {
+        match self.told().or_else(|| self.step.inode.attr(self.root.cache().now())) {
             Some(attr) => Ok(attr),
             None => self.node().getattr(),
         }
@@ -55,7 +54,7 @@ impl Found<'_> {
 
     /// Opens the file. Gives its attributes, too, if they are known.
     pub(super) fn open(&self, flags: OpenFlags) -> Result<(OpenFile, Option<Attr>), Error> {
-        self.node().open_knowing(flags, self.step.told)
+        self.node().open_knowing(flags, self.told())
     }
 
     pub(super) fn metadata(&self) -> Result<Metadata, Error> {
@@ -63,19 +62,18 @@ impl Found<'_> {
     }
 }
 
-impl Step {
-    /// # Errors
-    ///
-    /// `EACCES` if who is at `root` may not search this directory.
-    fn permit_search(&self, root: &Node) -> Result<(), Error> {
-        if !root.view().is_checked() {
-            return Ok(());
-        }
-        let node = Node::new(self.inode.clone(), root.view().clone());
-        match &self.told {
-            Some(own) => node.permit_knowing(own, Access::EXECUTE),
-            None => node.permit(Access::EXECUTE),
-        }
+/// # Errors
+///
+/// `EACCES` if who is at `root` may not search the last directory on the way.
+fn permit_search(root: &Node, way: &[Step]) -> Result<(), Error> {
+    if !root.view().is_checked() {
+        return Ok(());
+    }
+    let Some(directory) = way.last() else { return root.permit(Access::EXECUTE) };
+    let node = Node::new(directory.inode.clone(), root.view().clone());
+    match &directory.told {
+        Some(own) => node.permit_knowing(own, Access::EXECUTE),
+        None => node.permit(Access::EXECUTE),
     }
 }
 
@@ -177,12 +175,10 @@ pub(super) fn resolve<'r>(root: &'r Node, path: &[u8], last: LastLink) -> Result
     let mut spliced: Vec<u8>;
     let mut rest = path;
     let mut links = 0;
+    let mut hits = 0;
     while let Some((name, after)) = next_name(rest) {
         rest = after;
-        match way.last() {
-            Some(directory) => directory.permit_search(root)?,
-            None => root.permit(Access::EXECUTE)?,
-        }
+        permit_search(root, &way)?;
         // These are names, too, for whose sake a directory is searched.
         if name == b"." {
             continue;
@@ -192,8 +188,8 @@ pub(super) fn resolve<'r>(root: &'r Node, path: &[u8], last: LastLink) -> Result
             continue;
         }
         let directory = way.last().map_or(root.inode(), |step| &step.inode);
-        let vnode::Found { inode, told } = root.view().find(directory, Name::new(name)?, now)?;
-        let step = Step { inode, told };
+        let step = root.view().find(directory, Name::new(name)?, now)?;
+        hits += u64::from(step.told.is_none());
         let is_last = rest.is_empty();
         match step.inode.file_type {
             FileType::Directory => {
@@ -218,11 +214,15 @@ pub(super) fn resolve<'r>(root: &'r Node, path: &[u8], last: LastLink) -> Result
                 spliced = target;
                 rest = &spliced;
             }
-            _ if is_last => return Ok(Found { root, step }),
+            _ if is_last => {
+                root.cache().count_name_hits(&step.inode, hits);
+                return Ok(Found { root, step });
+            }
             _ => return Err(Error::Invalid(Errno::ENOTDIR)),
         }
     }
     let step = way.pop().unwrap_or_else(|| Step { inode: root.inode().clone(), told: None });
+    root.cache().count_name_hits(&step.inode, hits);
     Ok(Found { root, step })
 }
 

@@ -1,12 +1,12 @@
 //! Open directories, and the cursors over their entries.
 
-use super::node::{unless_lacking, zeroed};
+use super::node::{Asked, unless_lacking, zeroed};
 use super::{Durability, Node};
 use crate::Error;
 use crate::cache::{CacheMode, Dentry, Stamp};
 use crate::wire::{
-    Attr, DirentReader, Entry, FileHandle, FileType, Fsyncdir, InitFlags, OpenFlags, Opendir, Readdir, Readdirplus,
-    Releasedir,
+    Attr, DirentReader, Entry, FileHandle, FileType, FopenFlags, Fsyncdir, InitFlags, OpenFlags, Opendir, Readdir,
+    Readdirplus, Releasedir,
 };
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -27,6 +27,9 @@ pub struct Dir {
     node: Node,
     /// `None` if the server needs no directories to be opened.
     fh: Option<FileHandle>,
+    /// The server was asked to open it.
+    is_open: bool,
+    listing: Listing,
     /// The last reply of the server, of which `reader` has yet to read a part.
     reply: Vec<u8>,
     reply_bytes: usize,
@@ -40,6 +43,16 @@ pub struct Dir {
     is_searchable: bool,
     /// Somebody took an inode that came along with the last reply that brought some.
     taken: Arc<AtomicBool>,
+}
+
+/// What becomes of the entries that are read.
+enum Listing {
+    /// They are a listing that was kept, all of it; the server is not asked.
+    Kept,
+    /// They are collected to be kept, if they are all there.
+    Collected(Asked, Vec<u8>),
+    /// They are not kept.
+    Passing,
 }
 
 /// One entry of a directory, borrowed from its [`Dir`].
@@ -85,22 +98,52 @@ const FIRST_REPLY_ROOM_BYTES: usize = 64 << 10;
 impl Dir {
     /// Opens the directory `node`, whose entries the user may use if it `is_searchable`.
     pub(super) fn open(node: Node, is_searchable: bool) -> Result<Self, Error> {
-        let opened = unless_lacking(node.call(&Opendir { flags: OpenFlags::DIRECTORY }))?;
-        let fh = opened.map(|opened| opened.fh);
-        let reader = DirentReader { plus: false, position: 0 };
-        let stamp = node.cache().stamp();
-        Ok(Self {
+        if node.is_asked_for_listing() {
+            node.ask_attr(None)?;
+        }
+        let kept = node.kept_whole();
+        let mut dir = Self::new(node, is_searchable);
+        match kept {
+            Some(kept) => dir.read_kept(kept),
+            None => dir.open_at_server()?,
+        }
+        Ok(dir)
+    }
+
+    fn new(node: Node, is_searchable: bool) -> Self {
+        Self {
+            stamp: node.cache().stamp(),
             node,
-            stamp,
-            fh,
+            fh: None,
+            is_open: false,
+            listing: Listing::Passing,
             reply: Vec::new(),
             reply_bytes: 0,
-            reader,
+            reader: DirentReader { plus: false, position: 0 },
             cookie: 0,
             at_end: false,
             is_searchable,
             taken: Arc::default(),
-        })
+        }
+    }
+
+    fn read_kept(&mut self, kept: Vec<u8>) {
+        self.listing = Listing::Kept;
+        self.reply_bytes = kept.len();
+        self.reply = kept;
+        self.at_end = true;
+    }
+
+    fn open_at_server(&mut self) -> Result<(), Error> {
+        let asked = self.node.begin_to_keep();
+        let opened = unless_lacking(self.node.call(&Opendir { flags: OpenFlags::DIRECTORY }))?;
+        self.fh = opened.map(|opened| opened.fh);
+        self.is_open = true;
+        let may_keep = opened.is_some_and(|opened| opened.flags.contains(FopenFlags::CACHE_DIR));
+        if self.cookie == 0 && (may_keep || self.node.cache().options().mode == CacheMode::Always) {
+            self.listing = Listing::Collected(asked, Vec::new());
+        }
+        Ok(())
     }
 
     /// The directory that is open.
@@ -125,6 +168,11 @@ impl Dir {
         match next {
             Ok(dirent) => {
                 self.cookie = dirent.cookie;
+                if let Listing::Collected(_, listing) = &mut self.listing
+                    && !dirent.push_to(listing)
+                {
+                    self.listing = Listing::Passing;
+                }
                 let found = dirent.entry.map(|entry| node.listed(dirent.name, &entry, &self.stamp)).transpose()?;
                 // The attributes are newer than the directory's own word.
                 let file_type = found.as_ref().map(|(_, attr)| attr.file_type).or(dirent.file_type);
@@ -138,6 +186,7 @@ impl Dir {
                 }))
             }
             Err(bad) => {
+                self.listing = Listing::Passing;
                 bad.counted.inspect(|&nodeid| node.session().forget(nodeid, 1));
                 match bad.cookie {
                     Some(cookie) => self.cookie = cookie,
@@ -155,19 +204,43 @@ impl Dir {
 
     /// Goes on behind the entry with this cookie; 0 is the start.
     pub fn seek(&mut self, cookie: u64) {
+        if matches!(self.listing, Listing::Kept) && self.seek_kept(cookie) {
+            return;
+        }
         self.forget_unread();
+        self.listing = Listing::Passing;
         self.cookie = cookie;
         self.at_end = false;
+    }
+
+    /// Looks for the entry with this cookie in a listing that was kept; whether it is there.
+    fn seek_kept(&mut self, cookie: u64) -> bool {
+        self.reader.position = 0;
+        self.cookie = 0;
+        while self.cookie != cookie {
+            match self.reader.next(&self.reply[..self.reply_bytes]) {
+                Some(Ok(dirent)) => self.cookie = dirent.cookie,
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// Gives the memory for replies back until the next entry is asked for.
     pub(crate) fn shrink(&mut self) {
         self.forget_unread();
         self.reply = Vec::new();
+        if matches!(self.listing, Listing::Kept) {
+            self.listing = Listing::Passing;
+            self.at_end = false;
+        }
     }
 
     /// Asks the server for entries behind `cookie`.
     fn fill(&mut self) -> Result<(), Error> {
+        if !self.is_open {
+            self.open_at_server()?;
+        }
         self.make_room()?;
         self.stamp = self.node.cache().stamp();
         let node = &self.node;
@@ -208,6 +281,11 @@ impl Dir {
     ///
     /// The server's.
     pub fn fsync(&self, durability: Durability) -> Result<(), Error> {
+        if !self.is_open {
+            let mut open = Self::new(self.node.clone(), self.is_searchable);
+            open.open_at_server()?;
+            return open.fsync(durability);
+        }
         let fsyncdir = Fsyncdir { fh: self.fh(), data_only: durability == Durability::Data };
         unless_lacking(self.node.call(&fsyncdir)).map(drop)
     }
@@ -248,6 +326,11 @@ impl Dir {
         self.reader = DirentReader { plus, position: 0 };
         self.reply_bytes = bytes;
         self.at_end = bytes == 0;
+        if self.at_end
+            && let Listing::Collected(asked, listing) = core::mem::replace(&mut self.listing, Listing::Passing)
+        {
+            self.node.keep_whole(&asked, &listing);
+        }
     }
 
     /// Takes back the lookups that the server counted for entries that nobody will read.
@@ -264,6 +347,13 @@ impl Dir {
 }
 
 impl Node {
+    /// Whether opening this directory asks for its attributes, to find out whether its listing is still the one that is
+    /// kept.
+    fn is_asked_for_listing(&self) -> bool {
+        let has_pages = || self.inode().used_data().is_some_and(|listing| listing.has_pages());
+        self.cache().options().mode == CacheMode::Auto && has_pages()
+    }
+
     /// What came along with a listing of this directory for `name`.
     fn listed(&self, name: &[u8], entry: &Entry, stamp: &Stamp) -> Result<(Self, Attr), Error> {
         let (node, attr) = self.child(entry, stamp)?;

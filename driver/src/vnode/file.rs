@@ -29,7 +29,7 @@ pub struct OpenFile {
     handle: Mutex<Option<Arc<Handle>>>,
     /// The server was not asked to open it yet.
     is_late: AtomicBool,
-    /// The server wants reads and writes to go to it.
+    /// The server, or who opened the file, wants reads and writes to go to the server.
     is_direct: AtomicBool,
     /// Writes are collected in pages.
     writes_back: bool,
@@ -78,10 +78,11 @@ impl OpenFile {
             }
         }
         let file = Self::open_unchecked(node, flags)?;
+        let known = told.or_else(|| file.node.inode().attr(file.node.cache().now()));
         if !flags.contains(OpenFlags::TRUNCATE)
-            && let Some(attr) = &told
+            && let Some(attr) = &known
         {
-            file.trust_pages_of(attr);
+            file.trust_pages_of(attr, told.is_some());
         }
         Ok((file, told))
     }
@@ -141,7 +142,7 @@ impl OpenFile {
             }
         }
         let handle = Handle::open(node, flags, self.owner)?;
-        self.is_direct.store(handle.is_direct(), Ordering::Relaxed);
+        self.note_direct(&handle);
         *self.handle.get_mut() = Some(Arc::new(handle));
         Ok(())
     }
@@ -170,7 +171,7 @@ impl OpenFile {
                 }
                 let mut file = Self::new(node, flags);
                 let handle = Handle::new(&file.node, Some(opened), opened_as, file.owner);
-                file.is_direct.store(handle.is_direct(), Ordering::Relaxed);
+                file.note_direct(&handle);
                 file.writes_back &= !handle.is_direct();
                 *file.handle.get_mut() = Some(Arc::new(handle));
                 Ok((file, attr))
@@ -193,14 +194,15 @@ impl OpenFile {
     }
 
     fn new(node: Node, flags: OpenFlags) -> Self {
-        let writes_back = node.cache().options().writes_back() && flags.is_writing();
+        let is_direct = flags.contains(OpenFlags::DIRECT);
+        let writes_back = node.writes_back(flags);
         let owner = LockOwner(node.superblock().new_lock_owner());
         let failures = node.inode().used_data().map_or(0, |data| data.failures());
         Self {
             flags,
             handle: Mutex::new(None),
             is_late: AtomicBool::new(false),
-            is_direct: AtomicBool::new(node.inode().is_direct()),
+            is_direct: AtomicBool::new(is_direct || node.inode().is_direct()),
             writes_back,
             owner,
             written: AtomicBool::new(false),
@@ -211,15 +213,17 @@ impl OpenFile {
         }
     }
 
-    /// The file was opened when it had these attributes: what is kept of its content has to belong to them.
-    fn trust_pages_of(&self, attr: &Attr) {
+    /// The file was opened when it had these attributes, of which the server has just `told`: what is kept of its content
+    /// has to belong to them.
+    fn trust_pages_of(&self, attr: &Attr, told: bool) {
         let Some(data) = self.node.inode().data() else { return };
         match self.node.cache().options().mode {
-            CacheMode::Auto => {
+            CacheMode::Auto if told => {
                 let kept = self.handle.lock().as_ref().is_some_and(|handle| handle.keeps_cache());
                 data.opened(Version::of(attr), kept);
             }
-            CacheMode::None | CacheMode::Always => data.learn_end(attr.size_bytes),
+            CacheMode::Always => data.learn_end(attr.size_bytes),
+            CacheMode::Auto | CacheMode::None => {}
         }
     }
 
@@ -236,9 +240,14 @@ impl OpenFile {
         let mut first = self.handle.lock();
         let handle = first.get_or_insert_with(|| opened.clone()).clone();
         drop(first);
-        self.is_direct.store(handle.is_direct(), Ordering::Relaxed);
+        self.note_direct(&handle);
         self.is_late_no_more();
         Ok(handle)
+    }
+
+    fn note_direct(&self, handle: &Handle) {
+        let is_direct = handle.is_direct() || self.flags.contains(OpenFlags::DIRECT);
+        self.is_direct.store(is_direct, Ordering::Relaxed);
     }
 
     /// The server has opened the file, or it is closed.
@@ -419,10 +428,16 @@ impl Node {
             && (self.opens_late(flags) || has_pages())
     }
 
+    /// Whether writes of who opens this file with `flags` are collected.
+    fn writes_back(&self, flags: OpenFlags) -> bool {
+        let waits = flags.intersects(OpenFlags::DIRECT | OpenFlags::DSYNC | OpenFlags::SYNC);
+        self.cache().options().writes_back() && flags.is_writing() && !waits
+    }
+
     /// How the server is to open what a caller opens with `flags`. To write back it is opened for reading, too, for pages
     /// of which a part is written; where it ends is the driver's business then.
     pub(super) fn opens_as(&self, flags: OpenFlags) -> OpenFlags {
-        if self.cache().options().writes_back() && flags.is_writing() {
+        if self.writes_back(flags) {
             (flags - OpenFlags::WRITE_ONLY - OpenFlags::APPEND) | OpenFlags::READ_WRITE
         } else {
             flags

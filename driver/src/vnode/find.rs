@@ -4,6 +4,7 @@ use super::{Node, View};
 use crate::cache::{Dentry, Inode};
 use crate::wire::{Attr, LookedUp, Lookup, Name};
 use crate::{Errno, Error, Instant};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -11,7 +12,7 @@ use core::time::Duration;
 pub(crate) struct Found {
     pub(crate) inode: Arc<Inode>,
     /// The attributes, if the server was asked.
-    pub(crate) told: Option<Attr>,
+    pub(crate) told: Option<Box<Attr>>,
 }
 
 impl View {
@@ -42,7 +43,7 @@ impl View {
                 let (inode, attr) = cache.inode(directory, &entry, &stamp)?;
                 learn(Dentry::Inode(inode.clone()), entry.entry_ttl);
                 directory.note_search();
-                Ok(Found { inode, told: Some(attr) })
+                Ok(Found { inode, told: Some(Box::new(attr)) })
             }
             Ok(LookedUp::Absent { ttl }) => {
                 learn(Dentry::Absent, ttl);
@@ -63,7 +64,11 @@ impl Node {
     pub(super) fn lookup_unchecked(&self, name: Name<'_>) -> Result<(Self, Attr), Error> {
         let found = self.view().find(self.inode(), name, self.cache().now())?;
         let node = Self::new(found.inode, self.view().clone());
-        let attr = found.told.map_or_else(|| node.getattr(), Ok)?;
-        Ok((node, attr))
+        let Some(attr) = found.told else {
+            self.cache().count_name_hits(node.inode(), 1);
+            let attr = node.getattr()?;
+            return Ok((node, attr));
+        };
+        Ok((node, *attr))
     }
 }

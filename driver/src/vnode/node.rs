@@ -2,7 +2,8 @@
 
 use super::superblock::{Superblock, View};
 use super::{Dir, OpenFile};
-use crate::cache::{Cache, Inode, Stamp};
+use crate::cache::{Cache, CacheMode, Inode, Stamp};
+use crate::data::Version;
 use crate::session::{Credentials, Session};
 use crate::wire::{
     Access, Entry, FileType, InitFlags, Name, NodeId, OpenFlags, Operation, Readlink, StatFs, Statfs, Syncfs,
@@ -135,13 +136,43 @@ impl Node {
         if self.file_type() != FileType::Symlink {
             return Err(Error::Invalid(Errno::EINVAL));
         }
+        if let Some(target) = self.kept_whole() {
+            return Ok(target);
+        }
+        let asked = self.begin_to_keep();
         let mut target = zeroed(Readlink::MAX_BYTES)?;
         let ((), length) = self.session().call_with_data(self.credentials(), self.nodeid(), &Readlink, &mut target)?;
         target.truncate(length);
         if target.is_empty() || target.contains(&0) {
             return Err(Error::Protocol("the target of a symbolic link is empty or contains NUL"));
         }
+        self.keep_whole(&asked, &target);
         Ok(target)
+    }
+
+    /// The target of this link or the listing of this directory, if it is kept and nothing tells that it is old.
+    pub(super) fn kept_whole(&self) -> Option<Vec<u8>> {
+        let kept = self.inode.whole()?;
+        let version = match self.cache().options().mode {
+            CacheMode::Always => None,
+            // Without attributes that are known nothing can be told.
+            CacheMode::Auto | CacheMode::None => Some(Version::of(&self.inode.attr(self.cache().now())?)),
+        };
+        kept.whole(version)
+    }
+
+    /// To be called before the server is asked for a target or a listing.
+    pub(super) fn begin_to_keep(&self) -> Asked {
+        let version = self.inode.attr(self.cache().now()).as_ref().map(Version::of);
+        Asked { epoch: self.inode.whole().map_or(0, |kept| kept.epoch()), version }
+    }
+
+    /// Keeps what the server said.
+    pub(super) fn keep_whole(&self, asked: &Asked, content: &[u8]) {
+        let is_known = asked.version.is_some() || self.cache().options().mode == CacheMode::Always;
+        if let Some(kept) = self.inode.whole().filter(|_| is_known) {
+            kept.keep_whole(asked.epoch, asked.version, content);
+        }
     }
 
     /// How full the file system is that holds this inode.
@@ -205,6 +236,13 @@ impl Node {
             _ => Err(Error::Invalid(Errno::ENOTDIR)),
         }
     }
+}
+
+/// What was known when the server was asked for a target or a listing.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    epoch: u64,
+    version: Option<Version>,
 }
 
 impl fmt::Debug for Node {

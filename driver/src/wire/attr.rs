@@ -39,6 +39,11 @@ impl FileType {
         })
     }
 
+    /// The `DT_` value.
+    pub(crate) fn dirent(self) -> u32 {
+        self.mode(0) >> 12
+    }
+
     fn from_mode(mode: u32) -> Option<Self> {
         Self::from_dirent((mode & 0o170_000) >> 12)
     }

@@ -3,7 +3,8 @@
 use super::entry::{Entry, RawEntry};
 use super::{FileType, Name, NodeId};
 use crate::Error;
-use zerocopy::FromBytes;
+use alloc::vec::Vec;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// One directory entry, borrowed from the reply that carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +30,28 @@ pub(crate) struct DirentReader {
 }
 
 /// `fuse_dirent` up to its name.
-#[derive(FromBytes)]
+#[derive(FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 struct RawDirent {
     ino: u64,
     off: u64,
     namelen: u32,
     file_type: u32,
+}
+
+impl Dirent<'_> {
+    /// Appends the entry without its inode, as READDIR carries it; whether there was memory.
+    pub(crate) fn push_to(&self, listing: &mut Vec<u8>) -> bool {
+        let (namelen, file_type) = (self.name.len() as u32, self.file_type.map_or(0, FileType::dirent));
+        let head = RawDirent { ino: self.ino, off: self.cookie, namelen, file_type };
+        if listing.try_reserve(size_of::<RawDirent>() + self.name.len() + 8).is_err() {
+            return false;
+        }
+        listing.extend_from_slice(head.as_bytes());
+        listing.extend_from_slice(self.name);
+        listing.resize(listing.len().next_multiple_of(8), 0);
+        true
+    }
 }
 
 impl DirentReader {
@@ -102,7 +118,6 @@ mod tests {
     use super::*;
     use crate::test_utils::XorShift;
     use alloc::vec;
-    use alloc::vec::Vec;
 
     /// `fuse_dirent` with its padding.
     fn dirent(name: &[u8]) -> Vec<u8> {

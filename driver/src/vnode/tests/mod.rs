@@ -14,6 +14,7 @@ mod read_only;
 mod setattr;
 mod submount;
 mod unlinked;
+mod whole;
 
 use super::{Dir, Node, OpenFile, OpenFlags, Permissions};
 use crate::test_utils::{self, FakeChannel, FakeServer, Fault, Mounted, opcode};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::test_utils::{self, FakeChannel, XorShift};
-use crate::{MountOptions, Permissions};
+use crate::{CacheMode, CacheOptions, MountOptions, Permissions};
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -21,10 +21,22 @@ struct Life {
 
 const LIVES: [Life; 2] = [reading::LIFE, changing::LIFE];
 
+/// By which rules a life caches.
+type Rules = fn() -> CacheOptions;
+
+const NOTHING: Rules = || crate::test_utils::uncached().cache;
+const RULES: [Rules; 4] = [
+    NOTHING,
+    || CacheOptions { mode: CacheMode::Auto, ..CacheOptions::default() },
+    || CacheOptions { mode: CacheMode::Always, max_entries: 3, max_data_bytes: 16 << 10, ..CacheOptions::default() },
+    || CacheOptions { mode: CacheMode::Always, writeback: true, ..CacheOptions::default() },
+];
+
 /// A kind of request, and one of them in a life.
 #[derive(Clone, Copy)]
 struct Place<'l> {
     life: &'l Life,
+    rules: Rules,
     opcode: u32,
     skip: usize,
     /// The longest reply to this kind of request.
@@ -50,7 +62,7 @@ impl Place<'_> {
     fn ends(&self, fault: Fault) -> Result<(), Error> {
         let mut server = self.server();
         server.fault(self.opcode, self.skip, fault);
-        self.life.live(server)
+        self.life.live(server, self.rules)
     }
 
     /// The shortest good reply: those with data may have none.
@@ -82,7 +94,7 @@ impl Place<'_> {
                 counted[1].fetch_max(reply.len(), Ordering::Relaxed);
             }
         });
-        assert_eq!(self.life.live(server), Ok(()));
+        assert_eq!(self.life.live(server, self.rules), Ok(()));
         (seen[0].load(Ordering::Relaxed), seen[1].load(Ordering::Relaxed))
     }
 }
@@ -101,9 +113,9 @@ impl Life {
     }
 
     /// Mounts, uses and unmounts. Gives how mounting or unmounting went.
-    fn live(&self, server: FakeServer) -> Result<(), Error> {
+    fn live(&self, server: FakeServer, rules: Rules) -> Result<(), Error> {
         let channel = FakeChannel::new(server);
-        let mounted = mount(channel.clone())?;
+        let mounted = mount(channel.clone(), rules)?;
         (self.use_all)(&mounted.fs);
         let result = mounted.fs.unmount();
         assert!(channel.is_reset(), "the session has ended");
@@ -115,19 +127,27 @@ impl Life {
 }
 
 /// Mounts, and leaves permissions to the server.
-fn mount(channel: FakeChannel) -> Result<Mounted, Error> {
-    let options = MountOptions { permissions: Permissions::Server, ..crate::test_utils::uncached() };
+fn mount(channel: FakeChannel, rules: Rules) -> Result<Mounted, Error> {
+    let options = MountOptions { permissions: Permissions::Server, cache: rules(), ..MountOptions::default() };
     Ok(Mounted { fs: test_utils::mount(channel.clone(), &options)?, channel })
 }
 
 /// Runs `test` for every kind of request, for the first and the last of its kind in a life.
 fn everywhere(test: impl Fn(Place<'_>)) {
+    RULES.iter().for_each(|&rules| by_rules(rules, &test));
+}
+
+/// As [`everywhere`], by these rules alone.
+fn by_rules(rules: Rules, test: impl Fn(Place<'_>)) {
+    let is_seen = rules().mode == CacheMode::None;
     for life in &LIVES {
         for &opcode in life.opcodes {
-            let first = Place { life, opcode, skip: 0, longest: 0 };
+            let first = Place { life, rules, opcode, skip: 0, longest: 0 };
             let (count, longest) = first.replies_without_faults();
-            assert!(count > 0, "{first} is not used");
-            test(Place { longest, ..first });
+            assert!(count > 0 || !is_seen, "{first} is not used");
+            if count > 0 {
+                test(Place { longest, ..first });
+            }
             if count > 1 {
                 test(Place { skip: count - 1, longest, ..first });
             }
@@ -135,9 +155,10 @@ fn everywhere(test: impl Fn(Place<'_>)) {
     }
 }
 
-/// As [`everywhere`], for tests of every byte: in the longer life, where they take long, only for the first of a kind.
+/// As [`everywhere`], for tests of every byte: without caches, and in the longer life, where they take long, only for the
+/// first of a kind.
 fn everywhere_bytewise(test: impl Fn(Place<'_>)) {
-    everywhere(|place| {
+    by_rules(NOTHING, |place| {
         if place.skip == 0 || place.life.opcodes.len() < 20 {
             test(place);
         }
@@ -225,7 +246,7 @@ fn every_field_of_every_reply_may_be_wrong() {
                         field.copy_from_slice(&value.to_ne_bytes());
                     }
                 });
-                let _ = place.life.live(server);
+                let _ = place.life.live(server, place.rules);
             }
         }
     });
@@ -233,7 +254,7 @@ fn every_field_of_every_reply_may_be_wrong() {
 
 #[test]
 fn replies_with_random_bytes_never_make_the_driver_panic() {
-    for (seed, life) in (0..600).zip(LIVES.iter().cycle()) {
+    for (seed, life) in (0..1600).zip(LIVES.iter().cycle()) {
         let mut server = life.server();
         server.options.readdirplus = seed % 4 < 2;
         let mut random = XorShift::new(seed + 1);
@@ -245,7 +266,7 @@ fn replies_with_random_bytes_never_make_the_driver_panic() {
                 random.fill(&mut reply[at..until]);
             }
         });
-        let _ = life.live(server);
+        let _ = life.live(server, RULES[(seed / 2 % 4) as usize]);
     }
 }
 
@@ -273,7 +294,7 @@ fn the_books_are_kept_whatever_the_server_refuses() {
         }
         let mut server = place.server();
         server.fault(place.opcode, place.skip, Fault::Refuse(Errno::EIO));
-        let mounted = mount(FakeChannel::new(server)).unwrap();
+        let mounted = mount(FakeChannel::new(server), place.rules).unwrap();
         (place.life.use_all)(&mounted.fs);
         mounted.unmount();
     });
@@ -281,16 +302,16 @@ fn the_books_are_kept_whatever_the_server_refuses() {
 
 #[test]
 fn a_device_may_fail_at_any_request() {
-    for life in &LIVES {
+    for (life, rules) in LIVES.iter().flat_map(|life| RULES.map(|rules| (life, rules))) {
         let channel = FakeChannel::new(life.server());
-        let mounted = mount(channel.clone()).unwrap();
+        let mounted = mount(channel.clone(), rules).unwrap();
         let all_good = (life.use_all)(&mounted.fs);
         mounted.unmount();
         let requests = channel.server().lock().opcodes().len();
         for carried in 0..requests {
             let channel = FakeChannel::new(life.server());
             channel.fail_after(carried);
-            match mount(channel.clone()) {
+            match mount(channel.clone(), rules) {
                 Ok(mounted) => {
                     let good = (life.use_all)(&mounted.fs);
                     assert!(good <= all_good, "after {carried} requests");
@@ -307,8 +328,10 @@ fn a_device_may_fail_at_any_request() {
 #[test]
 fn without_faults_every_step_goes_well() {
     for (life, steps) in LIVES.iter().zip([18, 37]) {
-        let mounted = mount(FakeChannel::new(life.server())).unwrap();
-        assert_eq!((life.use_all)(&mounted.fs), steps);
-        mounted.unmount();
+        for rules in RULES {
+            let mounted = mount(FakeChannel::new(life.server()), rules).unwrap();
+            assert_eq!((life.use_all)(&mounted.fs), steps, "{:?}", rules());
+            mounted.unmount();
+        }
     }
 }
