@@ -34,6 +34,8 @@ pub(crate) struct Inode {
     is_direct: AtomicBool,
     /// How many programs have the file open, and the server not yet.
     open_late: AtomicU32,
+    /// Somebody found a name in this directory since a listing last asked.
+    is_searched: AtomicBool,
 }
 
 /// # Locking
@@ -77,6 +79,7 @@ impl Inode {
             data: Once::new(),
             is_direct: AtomicBool::new(false),
             open_late: AtomicU32::new(0),
+            is_searched: AtomicBool::new(false),
         }
     }
 
@@ -97,6 +100,7 @@ impl Inode {
             data: Once::new(),
             is_direct: AtomicBool::new(false),
             open_late: AtomicU32::new(0),
+            is_searched: AtomicBool::new(false),
         }
     }
 
@@ -159,6 +163,19 @@ impl Inode {
     /// Whether a program has the file open, and the server not.
     pub(crate) fn is_open_late(&self) -> bool {
         self.open_late.load(Ordering::SeqCst) > 0
+    }
+
+    /// Somebody found a name in this directory.
+    pub(crate) fn note_search(&self) {
+        // A line that is only read stays in the caches of all processors.
+        if !self.is_searched.load(Ordering::Relaxed) {
+            self.is_searched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether somebody found a name in this directory since this was last asked.
+    pub(crate) fn take_searched(&self) -> bool {
+        self.is_searched.swap(false, Ordering::Relaxed)
     }
 
     /// The attributes, if they are known at the time `now`.

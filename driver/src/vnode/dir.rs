@@ -16,7 +16,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// An open directory, and a position in it. Closed when dropped, or by [`Self::close`].
 ///
 /// The server sends inodes and attributes along (FUSE_READDIRPLUS) if it can; a server that leaves the choice to the
-/// driver is asked for them at first, and then for as long as somebody takes them.
+/// driver is asked for them at first, and then for as long as somebody takes them, or finds them by their names if they
+/// are cached.
 ///
 /// # Locking
 ///
@@ -245,8 +246,11 @@ impl Dir {
         let node = &self.node;
         let (session, who, nodeid) = (node.session(), node.credentials(), node.nodeid());
         let (fh, cookie, size_bytes) = (self.fh(), self.cookie, self.reply.len() as u32);
-        let wanted = cookie == 0 || !node.has(InitFlags::READDIRPLUS_AUTO) || self.taken.load(Ordering::Relaxed);
-        if wanted && self.is_searchable && node.has(InitFlags::DO_READDIRPLUS) {
+        let is_wanted = cookie == 0
+            || !node.has(InitFlags::READDIRPLUS_AUTO)
+            || self.taken.load(Ordering::Relaxed)
+            || self.is_searched();
+        if is_wanted && self.is_searchable && node.has(InitFlags::DO_READDIRPLUS) {
             let readdirplus = Readdirplus { fh, cookie, size_bytes };
             let reply = session.call_with_data(who, nodeid, &readdirplus, &mut self.reply);
             if let Some(((), bytes)) = unless_lacking(reply)? {
@@ -259,6 +263,12 @@ impl Dir {
         let ((), bytes) = session.call_with_data(who, nodeid, &readdir, &mut self.reply)?;
         self.start_reading(false, bytes);
         Ok(())
+    }
+
+    /// Whether entries were found by their names since this was last asked, where that would have been cheaper with what
+    /// comes along with a listing.
+    fn is_searched(&self) -> bool {
+        self.node.cache().options().mode != CacheMode::None && self.node.inode().take_searched()
     }
 
     fn fh(&self) -> FileHandle {

@@ -24,7 +24,10 @@ impl View {
     /// `ENOENT` if there is no such name; the server's.
     pub(crate) fn find(&self, directory: &Arc<Inode>, name: Name<'_>, now: Instant) -> Result<Found, Error> {
         match self.superblock.cache.find(directory, name.bytes(), now) {
-            Some(Dentry::Inode(inode)) => Ok(Found { inode, told: None }),
+            Some(Dentry::Inode(inode)) => {
+                directory.note_search();
+                Ok(Found { inode, told: None })
+            }
             Some(Dentry::Absent) => Err(Error::Refused(Errno::ENOENT)),
             None => self.ask(directory, name),
         }
@@ -39,6 +42,7 @@ impl View {
             Ok(LookedUp::Found(entry)) => {
                 let (inode, attr) = cache.inode(directory, &entry, &stamp)?;
                 learn(Dentry::Inode(inode.clone()), entry.entry_ttl);
+                directory.note_search();
                 Ok(Found { inode, told: Some(Box::new(attr)) })
             }
             Ok(LookedUp::Absent { ttl }) => {

@@ -1,9 +1,14 @@
 //! Whether a listing brings inodes along.
 
 use super::*;
+use crate::CacheMode;
 
 /// A directory of 60 files with long names, of which a reply of 4096 bytes holds some ten.
 fn mount_many(flags: u64) -> Mounted {
+    mount_many_caching(flags, CacheMode::None)
+}
+
+fn mount_many_caching(flags: u64, mode: CacheMode) -> Mounted {
     let mut server = FakeServer::new();
     server.options.init_flags &= !(init::DO_READDIRPLUS | init::READDIRPLUS_AUTO);
     server.options.init_flags |= flags;
@@ -12,7 +17,7 @@ fn mount_many(flags: u64) -> Mounted {
     }
     let channel = FakeChannel::new(server);
     channel.set_max_data_bytes(4096);
-    Mounted::over(channel).unwrap()
+    Mounted::caching(channel, mode).unwrap()
 }
 
 /// Lists the root; `takes` says for which entries the inode is asked for. Gives the kinds of listing that were sent.
@@ -106,4 +111,20 @@ fn metadata_of_a_path_api_entry_counts_as_taken() {
         assert!(sent[1..].iter().all(|&one| one == expected), "{sent:?}");
     }
     mounted.unmount();
+}
+
+#[test]
+fn names_that_are_found_while_they_are_listed_count_as_taken_where_they_are_cached() {
+    for (mode, expected) in [(CacheMode::Always, opcode::READDIRPLUS), (CacheMode::None, opcode::READDIR)] {
+        let mounted = mount_many_caching(BOTH, mode);
+        let (_, mut sent) = mounted.sent_by(|| {
+            for entry in mounted.fs.read_dir("/").unwrap() {
+                mounted.fs.metadata(entry.unwrap().file_name()).unwrap();
+            }
+        });
+        assert_eq!(sent.contains(&opcode::LOOKUP), mode == CacheMode::None);
+        sent.retain(|one| matches!(*one, opcode::READDIR | opcode::READDIRPLUS));
+        assert!(sent[1..].iter().all(|&one| one == expected), "{sent:?}");
+        mounted.unmount();
+    }
 }
