@@ -70,8 +70,13 @@ fn a_full_share_says_so_and_loses_nothing() {
 
     // Requests of one large write are in flight together: what is told to be written is, and behind it may be more.
     let large = vfs.create("large").unwrap();
-    let written = large.write_at(0, &data).unwrap();
-    assert!((1..7 * MIB).contains(&written), "{written} bytes were written");
+    // The first of them may come too late.
+    let written = large.write_at(0, &data).or_else(|error| match error.errno() {
+        Errno::ENOSPC => Ok(0),
+        _ => Err(error),
+    });
+    let written = written.unwrap();
+    assert!(written < 7 * MIB, "{written} bytes were written");
     let back = fs::read(folder.path().join("large")).unwrap();
     assert!(back[..written] == data[..written], "what was written is something else");
     assert!(back[written..].iter().zip(&data[written..]).all(|(is, sent)| is == sent || *is == 0));
