@@ -138,10 +138,9 @@ impl<T: Clone> Dentries<T> {
     pub(crate) fn clear(&self) {
         for shard in &self.shards {
             let mut table = shard.0.write();
-            table.index.clear();
-            let slots = mem::take(&mut table.slots);
+            let old = (mem::take(&mut table.index), mem::take(&mut table.slots));
             drop(table);
-            drop(slots);
+            drop(old);
         }
     }
 

@@ -191,6 +191,7 @@ impl Cache {
     pub(crate) fn clear(&self) {
         self.drop_names();
         self.inodes.all().iter().for_each(|inode| inode.clear());
+        self.pool.tidy();
     }
 
     /// So many names were found without a request, on the way to this inode.

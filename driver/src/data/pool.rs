@@ -139,15 +139,21 @@ impl Pool {
     /// Puts a new page into the queue.
     pub(super) fn enqueue(&self, data: &Weak<FileData>, index: u64, ticket: u64) {
         self.put(Queued { data: data.clone(), index, ticket });
-        // Pages that went with their file, or were replaced, leave their places behind. They are cleared away before they
-        // are more than the pages can be.
         let limit = 2 * self.budget_bytes / super::frames::FRAME_BYTES + 64;
         if self.queue.lock().len() > limit {
-            let mut old = core::mem::take(&mut *self.queue.lock());
-            old.retain(|queued| queued.data.upgrade().is_some_and(|data| data.has(queued.index, queued.ticket)));
-            let mut queue = self.queue.lock();
-            old.append(&mut queue);
-            *queue = old;
+            self.tidy();
         }
+    }
+
+    /// Clears away the places that pages left behind when they went with their file or were replaced: before those are more
+    /// than the pages can be, and when nothing is to be kept. Each holds the memory of what was a file.
+    pub(crate) fn tidy(&self) {
+        let mut old = core::mem::take(&mut *self.queue.lock());
+        old.retain(|queued| queued.data.upgrade().is_some_and(|data| data.has(queued.index, queued.ticket)));
+        old.shrink_to_fit();
+        let mut queue = self.queue.lock();
+        old.append(&mut queue);
+        core::mem::swap(&mut *queue, &mut old);
+        drop(queue);
     }
 }

@@ -1,11 +1,20 @@
 //! What the daemon has open: a descriptor for each inode that it remembers, and for each open file.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use virtio_fs::VirtioFs;
 use virtio_fs_vhost_user::Daemon;
 
 fn open_descriptors(daemon: &Daemon) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("the daemon's descriptors").count()
+}
+
+/// What the daemon has open.
+fn opened(daemon: &Daemon) -> Vec<PathBuf> {
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("the daemon's descriptors");
+    let mut names: Vec<_> = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    names.sort();
+    names
 }
 
 /// How many descriptors the daemon has open when it has done all that it was told: forgetting is not answered.
@@ -32,5 +41,5 @@ pub fn expect_descriptors(daemon: &Daemon, fs: &VirtioFs, before: usize) {
     while open_descriptors(daemon) != before && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(open_descriptors(daemon), before, "inodes or open files that the daemon still remembers");
+    assert_eq!(open_descriptors(daemon), before, "inodes or open files of the daemon: {:#?}", opened(daemon));
 }
