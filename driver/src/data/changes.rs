@@ -71,7 +71,7 @@ impl State {
         self.eof = self.eof.map(|eof| eof.max(end));
     }
 
-    fn resize(&mut self, size_bytes: u64) {
+    pub(super) fn resize(&mut self, size_bytes: u64) {
         let (last, within) = place(size_bytes);
         self.pages.retain(|&index, page| index < last || index == last && within > 0 && page.clear_from(within));
         if let Some(page) = self.pages.get_mut(&last) {

@@ -154,6 +154,9 @@ impl FileData {
         }
     }
 
+        } else if state.eof != Some(version.size_bytes) {
+            // What a page has behind the new end must not come up again when the file grows.
+            state.resize(version.size_bytes);
     /// Forgets what the server knows, too.
     pub(crate) fn clear(&self) {
         let mut state = self.state.write();
