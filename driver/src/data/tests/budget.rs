@@ -62,7 +62,10 @@ fn where_dirty_pages_fill_the_budget_others_are_read_and_not_kept() {
     let mut file = File::new(&pool, &content);
     file.write_later(Some(0), &[9; 4 * PAGE_BYTES]).unwrap();
     assert!(pool.is_dirty_enough());
-    assert_eq!(file.read(3 * PAGE, 2 * PAGE_BYTES), [&[9; PAGE_BYTES], &content[4 * PAGE_BYTES..5 * PAGE_BYTES]].concat());
+    assert_eq!(
+        file.read(3 * PAGE, 2 * PAGE_BYTES),
+        [&[9; PAGE_BYTES], &content[4 * PAGE_BYTES..5 * PAGE_BYTES]].concat()
+    );
     assert_eq!(file.write_later(Some(6 * PAGE), &[7; PAGE_BYTES]), Err(Need::Pages(1)));
     assert_eq!(file.flush(), [(0, 2 * PAGE_BYTES), (2 * PAGE, 2 * PAGE_BYTES)]);
     assert!(!pool.is_dirty_enough());

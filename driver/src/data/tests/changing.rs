@@ -136,6 +136,7 @@ fn a_file_that_shrank_and_keeps_its_pages_has_zeroes_where_it_grows_again() {
 fn dirty_pages_outlive_a_change_that_moves_the_end() {
     // Somebody writes into a page while the server makes the file longer.
     let mut file = File::with_end(&pattern(100));
+    file.all();
     let changing = file.data.begin_change();
     put(&mut file.server, 299, &[0]);
     file.write_later(Some(50), b"dirty").unwrap();

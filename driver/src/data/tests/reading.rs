@@ -52,7 +52,10 @@ fn odd_pieces_of_several_pages_are_what_the_file_has_there() {
 fn single_reads_bring_whole_pages_and_nothing_ahead() {
     let mut file = File::with_end(&pattern(64 * PAGE_BYTES));
     for page in [7, 40, 3, 22, 63, 12] {
-        assert_eq!(file.read(page * PAGE + 4096, 4096), pattern(64 * PAGE_BYTES)[page as usize * PAGE_BYTES..][4096..8192]);
+        assert_eq!(
+            file.read(page * PAGE + 4096, 4096),
+            pattern(64 * PAGE_BYTES)[page as usize * PAGE_BYTES..][4096..8192]
+        );
         assert_eq!(file.asked(), [(page * PAGE, PAGE_BYTES)]);
     }
 }
@@ -117,7 +120,8 @@ fn an_error_behind_the_first_bytes_is_met_by_the_next_read() {
 fn an_error_behind_what_was_wanted_is_not_told() {
     let content = pattern(16 * PAGE_BYTES);
     let mut file = File::with_end(&content);
-    let broken = |_: &FileData, _: &mut Vec<u8>, _: &mut [&mut [u8]], _| Ok(Filled { bytes: PAGE_BYTES, stopped: Some(EIO) });
+    let broken =
+        |_: &FileData, _: &mut Vec<u8>, _: &mut [&mut [u8]], _| Ok(Filled { bytes: PAGE_BYTES, stopped: Some(EIO) });
     assert_eq!(file.read_with(0, 4096, broken), Ok(content[..4096].to_vec()));
     assert_eq!(file.all(), content);
 }
