@@ -14,29 +14,6 @@ fn lasting(build: impl FnOnce(&mut FakeServer)) -> Mounted {
     })
 }
 
-impl Mounted {
-    /// Lets `ask` send a request whose reply stays on its way while `change` is made, and arrives then.
-    fn overtake<R: Send>(
-        &self,
-        late: u32,
-        ask: impl FnOnce(&VirtioFs) -> R + Send,
-        change: impl FnOnce(&VirtioFs),
-    ) -> R {
-        self.server(|server| {
-            server.fault(late, 0, Fault::Late);
-        });
-        thread::scope(|scope| {
-            let asking = scope.spawn(|| ask(&self.fs));
-            while self.server(|server| server.replies_on_their_way()) == 0 {
-                thread::yield_now();
-            }
-            change(&self.fs);
-            self.server(FakeServer::let_late_replies_go);
-            asking.join().unwrap()
-        })
-    }
-}
-
 #[test]
 fn a_name_found_before_it_was_removed_is_not_remembered() {
     for mode in [CacheMode::Auto, CacheMode::Always] {
