@@ -7,7 +7,7 @@ use crate::vnode::AllocateFlags;
 type Change = fn(&VirtioFs, &File);
 
 /// What changes the file "f", which is open; "g" is another one.
-const CHANGES: [(&str, Change); 16] = [
+const CHANGES: [(&str, Change); 18] = [
     ("cut off", |_, f| f.set_len(PAGE + 10).unwrap()),
     ("cut off to nothing", |_, f| f.set_len(0).unwrap()),
     ("cut off and made longer", |_, f| {
@@ -22,6 +22,8 @@ const CHANGES: [(&str, Change); 16] = [
     ("zeroes", |_, f| f.allocate(PAGE + 7, 50, AllocateFlags::ZERO_RANGE).unwrap()),
     ("zeroes behind the end", |_, f| f.allocate(2 * PAGE, 4 * PAGE, AllocateFlags::ZERO_RANGE).unwrap()),
     ("space", |_, f| f.allocate(0, 6 * PAGE, AllocateFlags::empty()).unwrap()),
+    ("a piece taken out", |_, f| f.allocate(4096, 4096, AllocateFlags::COLLAPSE_RANGE).unwrap()),
+    ("a piece put in", |_, f| f.allocate(4096, 8192, AllocateFlags::INSERT_RANGE).unwrap()),
     ("copied to", |fs, f| {
         let g = fs.open("g").unwrap();
         assert_eq!(g.copy_range(10, f, PAGE - 5, 1000), Ok(1000));
