@@ -89,6 +89,9 @@ impl FileData {
         dirty.extend(state.pages.iter().filter(|(_, page)| !page.dirty().is_empty()).map(|(&index, _)| index));
         if dirty.is_empty() {
             state.dirty_since = None;
+            if state.in_flight == 0 {
+                state.end_doubts();
+            }
         }
         dirty.retain(|&index| index >= from);
         dirty.sort_unstable();

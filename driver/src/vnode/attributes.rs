@@ -58,6 +58,9 @@ impl Node {
         if let Some((size, data, changing)) = resizing {
             let change = if result.is_ok() { Change::Resized(size) } else { Change::Unknown(0..u64::MAX) };
             data.end_change(changing, &change);
+            if data.is_doubtful() {
+                self.write_back();
+            }
         }
         match result {
             Ok(ValidAttr { attr, ttl }) => {

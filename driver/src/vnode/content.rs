@@ -180,6 +180,10 @@ impl super::Node {
         if let Some((data, changing)) = changing {
             let change = change(data, &result);
             data.end_change(changing, &change);
+            if data.is_doubtful() {
+                // Somebody else has written into pages meanwhile.
+                self.write_back();
+            }
         }
         self.inode().note_change();
         result
