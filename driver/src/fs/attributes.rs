@@ -145,8 +145,8 @@ impl VirtioFs {
         self.node(path)?.statfs()
     }
 
-    /// Makes everything that was written durable, as far as the server can. What cannot be written is told to the files that
-    /// are open. See
+    /// Makes everything durable that was written to the root's file system, as far as the server can. What was collected
+    /// and cannot be written is told to the files that are open. Submounts are other file systems: for them there is
     /// [`Node::syncfs`](crate::vnode::Node::syncfs).
     ///
     /// # Errors

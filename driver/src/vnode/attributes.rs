@@ -93,7 +93,8 @@ impl Node {
     /// # Errors
     ///
     /// `EPERM` or `EACCES` if the user may not, `EROFS`; `EISDIR` or `EINVAL` for the size of what is no regular file,
-    /// `EINVAL` for a size beyond the largest offset, and for a date with a second of nanoseconds or more; the server's.
+    /// `EINVAL` for a size beyond the largest offset, and for a date with a second of nanoseconds or more; the
+    /// server's.
     pub fn setattr(&self, changes: &SetAttr) -> Result<Attr, Error> {
         self.setattr_of(None, changes, false)
     }
