@@ -39,33 +39,38 @@
 //! 2. [`vnode`]: inodes ([`vnode::Node`]), open files, directory cursors; names are single components. Whether a user
 //!    may do what is asked for ([`Permissions`]), and what is done about operations that a server lacks. For a kernel
 //!    that has a virtual file system of its own.
-//! 3. `session`: FUSE_INIT and what it settles ([`Negotiated`]), large reads and writes in several requests, FORGETs in
+//! 3. `cache` and `data`: what is kept of names, attributes and content, by the rules of [`CacheOptions`]. They send
+//!    nothing but FORGETs.
+//! 4. `session`: FUSE_INIT and what it settles ([`Negotiated`]), large reads and writes in several requests, FORGETs in
 //!    batches, the check of every reply's header and length. It talks to a `Channel`: the device, or the fake of the
 //!    tests.
-//! 4. `wire`: FUSE messages as typed values, one file for each operation. Bytes in, values out; no I/O, no clock, no
+//! 5. `wire`: FUSE messages as typed values, one file for each operation. Bytes in, values out; no I/O, no clock, no
 //!    lock.
-//! 5. [`virtio`]: finds devices ([`virtio::pci::find`]), initialises them, keeps requests in flight in their
+//! 6. [`virtio`]: finds devices ([`virtio::pci::find`]), initialises them, keeps requests in flight in their
 //!    virtqueues. The only layer with `unsafe`.
-//! 6. [`Platform`] and [`Hal`]: what the kernel gives.
+//! 7. [`Platform`] and [`Hal`]: what the kernel gives.
 //!
 //! [`Error`] says whose fault a failure is, and has an [`Errno`] for callers that expect POSIX.
 //!
 //! # What to know
 //!
-//! - Caches, DAX and interrupts do not exist yet: every call asks the server, and waiting is polling unless the
-//!   [`Platform`] knows better.
+//! - What the server said is kept, by the rules of [`CacheMode`]: by default names and attributes for as long as the
+//!   server says, and content until a file is opened whose attributes have changed. [`CacheMode::None`] asks each time.
+//! - DAX and interrupts do not exist yet: waiting is polling unless the [`Platform`] knows better.
 //! - Requests are sent on behalf of a user: the mount's ([`MountOptions::credentials`]), or another for some calls
 //!   ([`VirtioFs::with_credentials`], [`vnode::Node::with_credentials`]).
 //! - All types may be shared by threads. Calls wait for the server in [`Platform::wait_until`] and hold no lock
 //!   meanwhile.
 //! - The device and the server are not trusted: what they send wrong ends in an [`Error`].
-//! - Buffers go to the device as they are, page by page; request and reply heads have memory of their own. The layers
-//!   `virtio` and `session` allocate nothing for a request once the device is set up.
+//! - Buffers go to the device as they are, page by page, those of the caller or the pages of the cache; request and
+//!   reply heads have memory of their own. The layers `virtio` and `session` allocate nothing for a request once the
+//!   device is set up.
 //! - A device that does not answer within [`DeviceOptions::request_timeout`](virtio::DeviceOptions::request_timeout) is
 //!   reset. All calls fail from then on; mount again.
-//! - What is written is the server's when the call returns. Dropping an open file closes it and can only log an error;
-//!   [`fs::File::close`] gives it.
-//! - FORGETs are collected. A kernel that keeps a mount for long calls [`VirtioFs::maintain`] when it is idle.
+//! - What is written is the server's when the call returns, or with [`CacheOptions::writeback`] when the file is closed
+//!   or synchronised. Dropping an open file closes it and can only log an error; [`fs::File::close`] gives it.
+//! - FORGETs are collected, and writes, if that is asked for. A kernel that keeps a mount for long calls
+//!   [`VirtioFs::maintain`] when it is idle, and again when it says.
 //!
 //! # Features
 //!

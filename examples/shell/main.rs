@@ -3,9 +3,12 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use alloc::sync::Arc;
 use kernel_glue::{Kernel, KernelHal, exit, println, read_byte, write_bytes};
 use virtio_fs::virtio::pci;
-use virtio_fs::{Credentials, Error, MountOptions, VirtioFs};
+use virtio_fs::{Credentials, Error, MountOptions, Platform, VirtioFs};
 use virtio_fs_shell::{Shell, Terminal};
 
 kernel_glue::entry!(main);
@@ -13,10 +16,10 @@ kernel_glue::entry!(main);
 fn main(kernel: &Kernel) -> Result<(), Error> {
     let device = pci::find::<KernelHal>(&mut kernel.pci(), kernel.arg("tag").unwrap_or("share"))?;
     let credentials = Credentials { umask: 0o022, ..Credentials::default() };
-    let options = MountOptions { credentials, ..MountOptions::default() };
+    let options = MountOptions { credentials, cache: kernel.cache_options()?, ..MountOptions::default() };
     let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &options)?;
 
-    let mut console = Console;
+    let mut console = Console { fs: fs.clone(), platform: kernel.platform() };
     let mut shell = Shell::new(fs.clone(), kernel.platform(), &mut console);
     let status = match kernel.command() {
         Some(commands) => shell.run(commands.as_bytes()),
@@ -26,13 +29,18 @@ fn main(kernel: &Kernel) -> Result<(), Error> {
         }
     };
 
+    // Who else knows the mount lets go of it.
     drop(shell);
+    drop(console);
     fs.unmount()?;
     exit(status)
 }
 
 /// The serial console.
-struct Console;
+struct Console {
+    fs: VirtioFs,
+    platform: Arc<dyn Platform>,
+}
 
 impl Terminal for Console {
     fn write(&mut self, bytes: &[u8]) {
@@ -40,9 +48,12 @@ impl Terminal for Console {
     }
 
     fn read(&mut self) -> Option<u8> {
-        // There are no interrupts: the port is asked again and again.
+        // There are no interrupts: the port is asked again and again. This is where the kernel is idle, and the driver may
+        // do what is due, such as writing what was written some time ago.
+        let mut due = self.fs.maintain();
         loop {
             match read_byte() {
+                None if due.is_some_and(|due| self.platform.now() >= due) => due = self.fs.maintain(),
                 None => core::hint::spin_loop(),
                 byte => return byte,
             }

@@ -18,7 +18,7 @@ kernel_glue::entry!(main);
 fn main(kernel: &Kernel) -> Result<(), Error> {
     let tag = kernel.arg("tag").unwrap_or("share");
     let device = pci::find::<KernelHal>(&mut kernel.pci(), tag)?;
-    let mut options = MountOptions::default();
+    let mut options = MountOptions { cache: kernel.cache_options()?, ..MountOptions::default() };
     if let Some(seconds) = kernel.arg("timeout") {
         let seconds = seconds.parse().map_err(|_| Error::Invalid(Errno::EINVAL))?;
         options.device.request_timeout = Duration::from_secs(seconds);

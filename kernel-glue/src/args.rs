@@ -1,6 +1,8 @@
 //! The kernel's command line: words separated by white space, `key=value` or positional. What follows the word `-c` is
 //! text for a program of the kernel's, and no words.
 
+use virtio_fs::{CacheMode, CacheOptions, Errno, Error};
+
 /// What separates the words from the text behind them.
 const COMMAND: &str = "-c";
 
@@ -36,6 +38,23 @@ pub(crate) fn positional(command_line: &str) -> impl Iterator<Item = &str> {
     words(command_line).filter(|word| !word.contains('='))
 }
 
+/// What is to be cached, by the words `cache=none`, `cache=auto` or `cache=always`, and `writeback`.
+///
+/// # Errors
+///
+/// `EINVAL` if there is no such mode.
+pub(crate) fn cache(command_line: &str) -> Result<CacheOptions, Error> {
+    let mode = match value(command_line, "cache") {
+        None => CacheMode::default(),
+        Some("none") => CacheMode::None,
+        Some("auto") => CacheMode::Auto,
+        Some("always") => CacheMode::Always,
+        Some(_) => return Err(Error::Invalid(Errno::EINVAL)),
+    };
+    let writeback = positional(command_line).any(|word| word == "writeback");
+    Ok(CacheOptions { mode, writeback, ..CacheOptions::default() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +87,18 @@ mod tests {
         assert!(positional(line).next().is_none());
         assert_eq!(command("-c"), Some(""));
         assert_eq!(command("a-c -cx x-c tag=-c"), None);
+    }
+
+    #[test]
+    fn what_is_cached_is_a_mode_and_whether_writes_are_collected() {
+        assert_eq!(cache("tag=share"), Ok(CacheOptions::default()));
+        let expected = CacheOptions { mode: CacheMode::Always, writeback: true, ..CacheOptions::default() };
+        assert_eq!(cache("writeback cache=always"), Ok(expected));
+        assert_eq!(
+            cache("cache=none -c writeback").map(|cache| (cache.mode, cache.writeback)),
+            Ok((CacheMode::None, false))
+        );
+        assert_eq!(cache("cache=never"), Err(Error::Invalid(Errno::EINVAL)));
     }
 
     #[test]

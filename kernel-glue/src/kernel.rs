@@ -5,7 +5,7 @@ use crate::{KernelPlatform, PciConfiguration, args, exit, println};
 use alloc::sync::Arc;
 use core::fmt::Display;
 use spin::Once;
-use virtio_fs::Platform;
+use virtio_fs::{CacheOptions, Error, Platform};
 
 /// The kernel: what the driver and an example ask for.
 pub struct Kernel {
@@ -33,6 +33,16 @@ impl Kernel {
     /// [`arg`](Self::arg) and [`args`](Self::args) see.
     pub fn command(&self) -> Option<&'static str> {
         args::command(self.command_line())
+    }
+
+    /// What a mount is to cache, by the words `cache=none`, `cache=auto` or `cache=always`, and `writeback` of the command
+    /// line.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no such mode.
+    pub fn cache_options(&self) -> Result<CacheOptions, Error> {
+        args::cache(self.command_line())
     }
 
     /// The whole command line.

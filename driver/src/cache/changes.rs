@@ -44,7 +44,8 @@ impl Cache {
         let replaced = self.take_name(new_directory, new_name);
         let Some((Dentry::Inode(inode), expires)) = moved else { return };
         if flags.contains(RenameFlags::EXCHANGE) {
-            if let Some((target, expires)) = replaced {
+            // What was believed to lead nowhere led somewhere: else nothing would have been exchanged.
+            if let Some((target @ Dentry::Inode(_), expires)) = replaced {
                 from.put(self, name, target, expires);
             }
         } else if !flags.contains(RenameFlags::WHITEOUT) {

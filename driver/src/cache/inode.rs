@@ -20,7 +20,8 @@ pub(crate) struct Inode {
     pub(crate) file_type: FileType,
     /// Whether this is the root of a file system of its own on the host.
     pub(crate) is_submount: bool,
-    /// The root of the submount that the inode is in; `None` in the root's own file system.
+    /// The root of the submount that the inode is in; `None` in the root's own file system. A submount's root needs none:
+    /// submounts in submounts, as many as a server pleases, are no chain whose end would be dropped by recursion.
     submount: Option<Arc<Inode>>,
     /// Lookups that replies have confirmed.
     nlookup: AtomicU64,
@@ -58,14 +59,20 @@ const EXPIRED: Instant = Instant(Duration::ZERO);
 
 impl Inode {
     pub(super) fn new(cache: &Arc<Cache>, parent: &Arc<Self>, entry: &Entry, attr: Attr, expires: Instant) -> Self {
+        let is_submount = attr.submount && cache.session.negotiated().has(InitFlags::SUBMOUNTS);
+        let submount = match parent {
+            _ if is_submount => None,
+            root if root.is_submount => Some(root.clone()),
+            _ => parent.submount.clone(),
+        };
         Self {
             cache: cache.clone(),
             serial: Serial(cache.next_serial.fetch_add(1, Ordering::Relaxed)),
             nodeid: entry.nodeid,
             generation: entry.generation,
             file_type: attr.file_type,
-            is_submount: attr.submount && cache.session.negotiated().has(InitFlags::SUBMOUNTS),
-            submount: if parent.is_submount { Some(parent.clone()) } else { parent.submount.clone() },
+            is_submount,
+            submount,
             nlookup: AtomicU64::new(1),
             names_changed: AtomicU64::new(0),
             attributes: RwLock::new(Attributes { attr: Some(attr), expires, mode_expires: expires, changed: 0 }),

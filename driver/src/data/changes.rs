@@ -30,7 +30,8 @@ impl FileData {
         Changing { number: state.changes }
     }
 
-    /// The server has answered, and so much is known of what it did.
+    /// The server has answered, and so much is known of what it did. If what is kept [is doubtful](Self::is_doubtful) then,
+    /// dirty pages are to be written before anybody is told that the change is complete.
     pub(crate) fn end_change(&self, changing: Changing, change: &Change<'_>) {
         let mut state = self.state.write();
         state.changing -= 1;
@@ -71,7 +72,7 @@ impl State {
         self.eof = self.eof.map(|eof| eof.max(end));
     }
 
-    fn resize(&mut self, size_bytes: u64) {
+    pub(super) fn resize(&mut self, size_bytes: u64) {
         let (last, within) = place(size_bytes);
         self.pages.retain(|&index, page| index < last || index == last && within > 0 && page.clear_from(within));
         if let Some(page) = self.pages.get_mut(&last) {
@@ -85,13 +86,13 @@ impl State {
         self.eof = Some(size_bytes);
     }
 
-    /// What is in this range is not known any more.
+    /// What is in this range is not known any more. Of pages that are dirty by now, and of the end of a file with such
+    /// pages, that is so once they are written: they have to be soon.
     fn lose(&mut self, range: Range<u64>) {
         if self.eof.is_none_or(|eof| range.end > eof) {
             self.lose_end();
         }
-        let pages = range.start / PAGE_BYTES as u64..range.end.div_ceil(PAGE_BYTES as u64);
-        self.pages.retain(|index, page| !pages.contains(index) || !page.may_go());
+        self.lose_pages(&(range.start / PAGE_BYTES as u64..range.end.div_ceil(PAGE_BYTES as u64)));
     }
 }
 

@@ -89,6 +89,9 @@ impl FileData {
         dirty.extend(state.pages.iter().filter(|(_, page)| !page.dirty().is_empty()).map(|(&index, _)| index));
         if dirty.is_empty() {
             state.dirty_since = None;
+            if state.in_flight == 0 {
+                state.end_doubts();
+            }
         }
         dirty.retain(|&index| index >= from);
         dirty.sort_unstable();
@@ -166,6 +169,11 @@ impl FileData {
     /// Begins to write dirty pages to the server, unless somebody else does.
     pub(crate) fn try_begin_flush(&self) -> bool {
         !self.flushing.swap(true, Ordering::Acquire)
+    }
+
+    /// Whether somebody writes dirty pages to the server.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.flushing.load(Ordering::Acquire)
     }
 
     pub(crate) fn end_flush(&self) {

@@ -36,6 +36,10 @@ pub(super) struct State {
     /// Local changes under way, and how many there were ever.
     pub(super) changing: u32,
     pub(super) changes: u64,
+    /// Of a dirty page more than what is dirty, or where the file ends, is not known any more: see [`Self::lose`].
+    pub(super) is_doubtful: bool,
+    /// So is where the file ends.
+    pub(super) end_is_doubtful: bool,
     /// Since when there are dirty pages.
     pub(super) dirty_since: Option<Instant>,
     /// How many pages are being written.
@@ -54,6 +58,8 @@ pub(crate) struct Page {
     dirty: Range<usize>,
     /// It is being written to the server.
     pub(super) in_flight: bool,
+    /// It goes once the server has it.
+    is_doubtful: bool,
     charge: Charge,
 }
 
@@ -88,6 +94,8 @@ impl FileData {
             epoch: 0,
             changing: 0,
             changes: 0,
+            is_doubtful: false,
+            end_is_doubtful: false,
             dirty_since: None,
             in_flight: 0,
             modified: Timestamp::default(),
@@ -99,6 +107,11 @@ impl FileData {
             state: RwLock::new(state),
             flushing: AtomicBool::new(false),
         })
+    }
+
+    /// Whether dirty pages have to be written before what is kept is true again.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.state.read().is_doubtful
     }
 
     /// Whether anything is kept.
@@ -115,6 +128,11 @@ impl FileData {
     pub(super) fn unwritten_end(&self) -> Option<u64> {
         let state = self.state.read();
         state.eof.filter(|_| state.is_unwritten())
+    }
+
+    /// Whether all that the file has in page `index` is kept.
+    pub(crate) fn holds(&self, index: u64) -> bool {
+        self.state.read().holds(index)
     }
 
     /// Whether it is known which attributes the pages belong to.
@@ -139,8 +157,11 @@ impl FileData {
         }
         if !keep {
             state.pages.clear();
-        } else if state.eof != Some(version.size_bytes) {
+        } else if state.eof.is_some_and(|eof| eof < version.size_bytes) {
             state.lose_end();
+        } else if state.eof != Some(version.size_bytes) {
+            // What a page has behind the new end must not come up again when the file grows.
+            state.resize(version.size_bytes);
         }
         state.version = Some(version);
         state.eof = Some(version.size_bytes);
@@ -208,7 +229,11 @@ impl FileData {
         if state.epoch != epoch || state.pages.try_reserve(pages.len()).is_err() {
             return;
         }
-        if at_end && state.eof != Some(end) && (bytes > 0 || state.eof.is_some_and(|eof| eof > start)) {
+        if at_end
+            && !state.is_unwritten()
+            && state.eof != Some(end)
+            && (bytes > 0 || state.eof.is_some_and(|eof| eof > start))
+        {
             state.lose_end();
             state.pages.retain(|&index, page| index * (PAGE_BYTES as u64) < end || !page.may_go());
             state.eof = if bytes > 0 { Some(end) } else { None };
@@ -259,13 +284,41 @@ impl State {
         self.pages.get(&index).is_some_and(|page| page.frames.len() as u64 >= wanted)
     }
 
-    /// Where the file ends is not known any more, nor what is behind that in the page where it was.
-    pub(super) fn lose_end(&mut self) {
-        if let Some(eof) = self.eof.take() {
-            let (index, within) = place(eof);
-            if within > 0 {
-                self.pages.remove(&index);
+    /// What is in these pages is not known any more. Dirty ones stay until the server has them.
+    pub(super) fn lose_pages(&mut self, indices: &Range<u64>) {
+        let is_doubtful = &mut self.is_doubtful;
+        self.pages.retain(|index, page| {
+            let stays = !indices.contains(index) || !page.may_go();
+            if stays && indices.contains(index) {
+                page.is_doubtful = true;
+                *is_doubtful = true;
             }
+            stays
+        });
+    }
+
+    /// Where the file ends is not known any more, nor what is behind that in the page where it was. While something is
+    /// unwritten the end that is known here counts, until the server has it all.
+    pub(super) fn lose_end(&mut self) {
+        let Some(eof) = self.eof else { return };
+        let (index, within) = place(eof);
+        if within > 0 {
+            self.lose_pages(&(index..index + 1));
+        }
+        if self.is_unwritten() {
+            (self.is_doubtful, self.end_is_doubtful) = (true, true);
+        } else {
+            self.eof = None;
+        }
+    }
+
+    /// The server has everything: what was kept for its sake alone goes.
+    pub(super) fn end_doubts(&mut self) {
+        if core::mem::take(&mut self.is_doubtful) {
+            self.pages.retain(|_, page| !page.is_doubtful);
+        }
+        if core::mem::take(&mut self.end_is_doubtful) {
+            self.lose_end();
         }
     }
 }
@@ -280,6 +333,7 @@ impl Page {
             ticket: pool.new_ticket(),
             dirty: 0..0,
             in_flight: false,
+            is_doubtful: false,
             charge,
         })
     }

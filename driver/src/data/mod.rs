@@ -25,3 +25,6 @@ pub(crate) use readahead::Readahead;
 /// The unit of the cache. README's benchmark compares others: smaller ones cost more requests for random reads, larger
 /// ones more bytes.
 pub(crate) const PAGE_BYTES: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,10 @@ impl Reading<'_> {
             copied += step;
         }
         let at_end = bytes < room && stopped.is_none();
+        if stopped.is_some() {
+            // An error in the middle of a page leaves the rest of it unknown.
+            pages.truncate(bytes / PAGE_BYTES);
+        }
         self.data.insert(epoch, first, pages, bytes, at_end);
         // An error behind what the caller wants is the next read's.
         let stopped = stopped.filter(|_| bytes < within + buffer.len());

@@ -216,7 +216,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`OpenFile::flock`]: `EOPNOTSUPP` if the server keeps no such locks.
+    /// Those of [`OpenFile::flock`]: `EOPNOTSUPP` if the server keeps no such locks, or lets nobody wait for them.
     pub fn lock(&self) -> Result<(), Error> {
         self.file.flock(LockKind::Write, Wait::Yes)
     }

@@ -1,6 +1,6 @@
 //! Directory listings.
 
-use super::Metadata;
+use super::{Metadata, copy_of};
 use crate::Error;
 use crate::vnode::{Dir, Node};
 use crate::wire::{Attr, FileType};
@@ -44,9 +44,7 @@ impl ReadDir {
                     return Err(Error::Protocol("a directory lists `.` and `..` again and again"));
                 }
             } else {
-                let mut name = Vec::new();
-                name.try_reserve_exact(entry.name.len()).map_err(|_| Error::NoMemory)?;
-                name.extend_from_slice(entry.name);
+                let name = copy_of(entry.name)?;
                 let file_type = entry.file_type;
                 return Ok(Some(DirEntry { name, parent, file_type, found: entry.take_node_unnoticed() }));
             }

@@ -1,5 +1,6 @@
 //! Removing a directory with all that is in it.
 
+use super::copy_of;
 use crate::vnode::{Dir, Node};
 use crate::wire::FileType;
 use crate::{Errno, Error};
@@ -37,7 +38,7 @@ impl Level {
                 // The listing may be older than a rename: what has the name now decides.
                 Err((Errno::EISDIR | Errno::EPERM, error)) => match here.lookup(entry.name) {
                     Ok((node, _)) if node.file_type() == FileType::Directory => {
-                        return Ok(Some((node, entry.name.to_vec())));
+                        return Ok(Some((node, copy_of(entry.name)?)));
                     }
                     Err(error) if error.errno() == Errno::ENOENT => {}
                     Ok(_) => return Err(error),
@@ -55,15 +56,16 @@ impl Level {
 ///
 /// # Errors
 ///
-/// Those of the first thing that cannot be removed.
+/// Those of the first thing that cannot be removed; [`Error::NoMemory`].
 pub(super) fn remove_tree(parent: &Node, node: &Node, name: &[u8]) -> Result<(), Error> {
     let mut levels = Vec::new();
-    levels.push(Level::open(node, name.to_vec())?);
+    push(&mut levels, node, copy_of(name)?)?;
+    // What is put back has its room still.
     while let Some(mut level) = levels.pop() {
         if let Some((below, name)) = level.remove_files()? {
             level.dir.shrink();
             levels.push(level);
-            levels.push(Level::open(&below, name)?);
+            push(&mut levels, &below, name)?;
             continue;
         }
         let above = levels.last().map_or(parent, |level| level.dir.node());
@@ -77,5 +79,11 @@ pub(super) fn remove_tree(parent: &Node, node: &Node, name: &[u8]) -> Result<(),
             Err((_, error)) => return Err(error),
         }
     }
+    Ok(())
+}
+
+fn push(levels: &mut Vec<Level>, node: &Node, name: Vec<u8>) -> Result<(), Error> {
+    levels.try_reserve(1).map_err(|_| Error::NoMemory)?;
+    levels.push(Level::open(node, name)?);
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! What every test of the layers above the channel starts and ends with.
 
-use super::{FakeChannel, FakeServer, Leftovers, mount, opcode};
+use super::{FakeChannel, FakeServer, Fault, Leftovers, mount, opcode};
 use crate::session::Session;
 use crate::{CacheMode, CacheOptions, Error, MountOptions, VirtioFs};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// How a server is mounted of which every call is to be seen: nothing is cached.
 pub(crate) fn uncached() -> MountOptions {
@@ -62,10 +63,54 @@ impl Mounted {
         (result, self.server(|server| server.opcodes()[before..].to_vec()))
     }
 
+    /// The opcodes of the requests that it takes for `action` to succeed, and to drop what it gives.
+    pub(crate) fn sends<R>(&self, action: impl FnOnce(&VirtioFs) -> Result<R, Error>) -> Vec<u32> {
+        let (result, sent) = self.sent_by(|| action(&self.fs).map(drop));
+        result.unwrap();
+        sent
+    }
+
+    /// Lets time pass by the clock of the driver.
+    pub(crate) fn advance(&self, time: Duration) {
+        self.channel.advance(time);
+    }
+
+    /// Lets `ask` send a request whose reply stays on its way while `change` is made, and arrives then.
+    pub(crate) fn overtake<R: Send>(
+        &self,
+        late: u32,
+        ask: impl FnOnce(&VirtioFs) -> R + Send,
+        change: impl FnOnce(&VirtioFs),
+    ) -> R {
+        self.server(|server| {
+            server.fault(late, 0, Fault::Late);
+        });
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| ask(&self.fs));
+            while self.server(|server| server.replies_on_their_way()) == 0 {
+                std::thread::yield_now();
+            }
+            // A change that panics does not leave the other thread waiting.
+            let go = LetGo(self);
+            change(&self.fs);
+            drop(go);
+            asking.join().unwrap()
+        })
+    }
+
     /// Unmounts, and asserts that the driver kept the books: see [`assert_ended_well`].
     pub(crate) fn unmount(self) {
         self.fs.unmount().unwrap();
         assert_ended_well(&self.channel);
+    }
+}
+
+/// Lets late replies go when it is dropped.
+struct LetGo<'m>(&'m Mounted);
+
+impl Drop for LetGo<'_> {
+    fn drop(&mut self) {
+        self.0.server(FakeServer::let_late_replies_go);
     }
 }
 

@@ -58,6 +58,9 @@ impl Node {
         if let Some((size, data, changing)) = resizing {
             let change = if result.is_ok() { Change::Resized(size) } else { Change::Unknown(0..u64::MAX) };
             data.end_change(changing, &change);
+            if data.is_doubtful() {
+                self.write_back();
+            }
         }
         match result {
             Ok(ValidAttr { attr, ttl }) => {
@@ -90,7 +93,7 @@ impl Node {
     /// # Errors
     ///
     /// `EPERM` or `EACCES` if the user may not, `EROFS`; `EISDIR` or `EINVAL` for the size of what is no regular file,
-    /// `EINVAL` for a size beyond the largest offset; the server's.
+    /// `EINVAL` for a size beyond the largest offset, and for a date with a second of nanoseconds or more; the server's.
     pub fn setattr(&self, changes: &SetAttr) -> Result<Attr, Error> {
         self.setattr_of(None, changes, false)
     }
@@ -107,17 +110,20 @@ impl Node {
                 _ => return Err(Error::Invalid(Errno::EINVAL)),
             }
         }
+        expect_dates(changes)?;
         self.superblock().expect_writable()?;
         let mut changes = *changes;
-        if self.is_checked() {
+        // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
+        let costs_set_ids =
+            changes.size_bytes.is_some() && !self.kills_set_ids() && !self.credentials().is_privileged();
+        if self.is_checked() || costs_set_ids {
             let own = self.getattr_of(fh)?;
-            self.permit_changes(is_open, &own, &mut changes)?;
-            // Servers without KILLPRIV truncate with all their rights: the bits stay unless we take them away.
-            if changes.size_bytes.is_some() && !self.kills_set_ids() {
-                let kept = self.without_set_ids(&own);
-                if kept != own.permissions {
-                    changes.permissions.get_or_insert(kept);
-                }
+            if self.is_checked() {
+                self.permit_changes(is_open, &own, &mut changes)?;
+            }
+            let kept = self.without_set_ids(&own);
+            if costs_set_ids && kept != own.permissions {
+                changes.permissions.get_or_insert(kept);
             }
         }
         let changes_owner = changes.uid.is_some() || changes.gid.is_some();
@@ -216,5 +222,18 @@ impl Node {
         let executes = own.permissions & GROUP_EXECUTE != 0;
         let set_gid = if executes || !self.credentials().is_member_of(own.gid) { SET_GID } else { 0 };
         own.permissions & !(SET_UID | set_gid)
+    }
+}
+
+/// Servers hand dates on to `utimensat`, for which some numbers beyond are words: "now", and "as it is".
+fn expect_dates(changes: &SetAttr) -> Result<(), Error> {
+    let date = |time| match time {
+        Some(SetTime::At(date)) => Some(date),
+        Some(SetTime::Now) | None => None,
+    };
+    let dates = [date(changes.accessed), date(changes.modified), changes.changed];
+    match dates.into_iter().flatten().all(|date| date.nanoseconds < 1_000_000_000) {
+        true => Ok(()),
+        false => Err(Error::Invalid(Errno::EINVAL)),
     }
 }

@@ -117,7 +117,7 @@ impl OpenFile {
                 Ok(_) => {
                     self.node.superblock().dirty.add(handle);
                     if pool.is_dirty_enough() {
-                        handle.write_back();
+                        self.node.superblock().dirty.write_all();
                     }
                     return Ok(true);
                 }
@@ -127,6 +127,10 @@ impl OpenFile {
                 }
                 Err(Need::Read(index)) => {
                     self.read_with(handle, data, index * PAGE_BYTES as u64, &mut [0])?;
+                    if !data.holds(index) {
+                        // There is no room for it.
+                        break;
+                    }
                 }
                 Err(Need::Pages(count)) => {
                     while spare.len() < count {
@@ -134,9 +138,9 @@ impl OpenFile {
                         spare.push(page);
                     }
                     if spare.len() < count {
-                        // Pages of this file may be in the way.
+                        // Dirty ones are in the way.
                         spare.clear();
-                        handle.write_back();
+                        self.node.superblock().dirty.write_all();
                     }
                 }
             }
@@ -176,6 +180,10 @@ impl super::Node {
         if let Some((data, changing)) = changing {
             let change = change(data, &result);
             data.end_change(changing, &change);
+            if data.is_doubtful() {
+                // Somebody else has written into pages meanwhile.
+                self.write_back();
+            }
         }
         self.inode().note_change();
         result

@@ -5,7 +5,9 @@ use super::node::unless_lacking;
 use crate::Error;
 use crate::data::Run;
 use crate::session::WriteTo;
-use crate::wire::{FileHandle, FopenFlags, LockOwner, Open, OpenFlags, Opened, Release, WriteFlags};
+use crate::wire::{
+    FileHandle, FopenFlags, Lock, LockKind, LockOwner, Open, OpenFlags, Opened, Release, Setlk, WriteFlags,
+};
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 
@@ -87,7 +89,9 @@ impl Handle {
     pub(crate) fn write_back(&self) {
         let Some(data) = self.node.inode().used_data().filter(|data| data.is_unwritten()) else { return };
         let session = self.node.session();
-        session.wait_until(&mut || data.try_begin_flush());
+        while !data.try_begin_flush() {
+            session.wait_until(&mut || !data.is_flushing());
+        }
         let limit = RUN_TRANSFERS * session.negotiated().max_write_bytes;
         let mut next = 0;
         while let Some(run) = data.take_dirty(next, limit) {
@@ -132,14 +136,26 @@ impl Handle {
     }
 
     fn release(&mut self) -> Result<(), Error> {
-        let Some(fh) = self.fh.take() else { return Ok(()) };
-        let flock_owner = self.flocked.get_mut().then_some(self.owner);
+        let flock_owner = core::mem::take(self.flocked.get_mut()).then_some(self.owner);
+        let Some(fh) = self.fh.take() else {
+            // What was never opened is not closed, either.
+            return flock_owner.map_or(Ok(()), |owner| self.unlock(owner));
+        };
         let release = Release { fh, flags: self.flags, flock_owner };
         match flock_owner {
             // Who closes a file counts on others getting the lock from now on.
             Some(_) => self.node.call(&release),
             None => self.node.call_detached(&release),
         }
+    }
+}
+
+impl Handle {
+    /// Gives a `flock` lock up, when the server is not told that the file is closed.
+    fn unlock(&self, owner: LockOwner) -> Result<(), Error> {
+        let pid = self.node.credentials().pid;
+        let lock = Lock { kind: LockKind::Unlock, start: 0, end: Lock::TO_THE_END, pid };
+        self.node.call(&Setlk { fh: self.fh(), owner, lock, flock: true })
     }
 }
 

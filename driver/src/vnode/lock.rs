@@ -35,7 +35,8 @@ impl OpenFile {
     ///
     /// As for [`Self::getlk`]; `EBADF` if the file is not open for reading or for writing, whichever is to be locked;
     /// `EAGAIN` if another lock is in the way, or `EINTR` and `ENOLCK` if it is waited for:
-    /// the latter when waiting would leave too few requests for those who may unlock.
+    /// the latter when waiting would leave too few requests for those who may unlock. A server may let nobody wait:
+    /// `EOPNOTSUPP`.
     pub fn setlk(&self, owner: LockOwner, lock: &Lock, wait: Wait) -> Result<(), Error> {
         self.expect_locks(InitFlags::POSIX_LOCKS)?;
         expect_range(lock)?;

@@ -79,9 +79,11 @@ impl Node {
                     }),
                 made => made,
             };
-            match made {
-                Err(error) if error.errno() == Errno::EEXIST && !exclusive => looks_first = true,
-                result => return result.map(|(file, attr)| (file, Some(attr))),
+            match made.as_ref().map_err(|error| error.errno()) {
+                Err(Errno::EEXIST) if !exclusive => looks_first = true,
+                // Servers of a read-only share do not look whether there is anything to make.
+                Err(Errno::EROFS) if !exclusive && !looks_first => looks_first = true,
+                _ => return made.map(|(file, attr)| (file, Some(attr))),
             }
         }
         Err(Error::Refused(Errno::EBUSY))

@@ -32,7 +32,10 @@ impl OpenFile {
         let fh = self.handle()?.fh();
         self.node.write_back();
         let ask = || self.node.call(&Fallocate { fh, offset, length, flags });
-        supported(self.node.change_content(ask, |_, _| Change::Unknown(offset..offset + length)))
+        // These move what is behind the range.
+        let moves = flags.intersects(AllocateFlags::COLLAPSE_RANGE | AllocateFlags::INSERT_RANGE);
+        let end = if moves { u64::MAX } else { offset + length };
+        supported(self.node.change_content(ask, |_, _| Change::Unknown(offset..end)))
     }
 
     /// Copies up to `length` bytes from byte `offset` of this file to byte `to_offset` of another. Gives the number of

@@ -95,13 +95,16 @@ pub(super) fn fsinfo(shell: &mut Shell<'_>, words: &[Vec<u8>]) -> Outcome {
     shell.print(format_args!("data received: {} bytes\n", statistics.received_bytes))?;
     shell.print(format_args!("doorbells: {}\n", statistics.doorbells))?;
     shell.print(format_args!("interrupts: none, the driver polls\n"))?;
-    shell.print(format_args!("cache hits: none, the driver has no caches\n"))
+    shell.print(format_args!("cached: {} names, {} bytes\n", statistics.cached_names, statistics.cached_bytes))?;
+    shell.print(format_args!("names found without a request: {}\n", statistics.name_hits))?;
+    shell.print(format_args!("reads without a request: {}\n", statistics.data_hits))
 }
 
 pub(super) fn drop_caches(shell: &mut Shell<'_>, words: &[Vec<u8>]) -> Outcome {
     let [] = exactly(words)?;
-    shell.fs.maintain();
-    shell.print(format_args!("the driver has no caches; FORGETs that waited were sent\n"))
+    let statistics = shell.fs.statistics();
+    shell.fs.drop_caches();
+    shell.print(format_args!("dropped {} names, {} bytes\n", statistics.cached_names, statistics.cached_bytes))
 }
 
 pub(super) fn help(shell: &mut Shell<'_>, words: &[Vec<u8>]) -> Outcome {

@@ -3,13 +3,15 @@
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use virtio_fs::fs::{File, OpenOptions};
 use virtio_fs::{AllocateFlags, CacheMode, CacheOptions, Errno, Error, FileType, MountOptions, VirtioFs, XattrFlags};
 use virtio_fs_conformance::{
-    Folder, expect_descriptors, expect_root, mount_options, private_mounts, settled_descriptors,
+    Folder, OWNER, expect_descriptors, expect_root, mount_options, private_mounts, settled_descriptors,
 };
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
@@ -109,6 +111,58 @@ fn a_full_share_says_so_and_loses_nothing() {
     assert_eq!(errno(vfs.mknod("n", FileType::Fifo, 0o600, 0)), Errno::ENOSPC);
     vfs.remove_dir("d0").unwrap();
     vfs.create("n").unwrap().close().unwrap();
+    expect_descriptors(&daemon, &vfs, before);
+    vfs.unmount().unwrap();
+}
+
+/// Makes `folder` a file system, in a file in `image`, whose files may together have so many bytes.
+fn mount_with_quota(image: &Folder, folder: &Folder, quota: &str) {
+    let (image, folder) = (image.path().join("image"), folder.path());
+    let run = |command: &mut Command| {
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    run(Command::new("mkfs.btrfs").args(["--quiet", "--mixed"]).arg(&image));
+    run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(folder));
+    run(Command::new("btrfs").args(["quota", "enable"]).arg(folder));
+    run(Command::new("btrfs").args(["qgroup", "limit", quota]).arg(folder));
+}
+
+/// By btrfs, the file system with quotas that most kernels have.
+#[test]
+fn a_quota_that_is_used_up_is_an_error_and_nothing_is_lost() {
+    expect_root();
+    let (image, folder) = (Folder::in_memory(96 * MIB), Folder::new());
+    mount_with_quota(&image, &folder, "8M");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let (daemon, vfs) = start(folder.path());
+    let before = settled_descriptors(&daemon);
+    let user = vfs.with_credentials(OWNER.credentials());
+
+    let data = content(12 * MIB);
+    let file = user.create("file").unwrap();
+    let mut written = 0;
+    let error = loop {
+        match file.write_at(written as u64, &data[written..][..MIB]) {
+            Ok(bytes) => written += bytes,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.errno(), Errno::EDQUOT);
+    assert!((6 * MIB..=8 * MIB).contains(&written), "{written} bytes were written");
+    assert_eq!(errno(file.write_at(written as u64, &data[written..])), Errno::EDQUOT);
+    assert_eq!(errno(file.allocate(0, 12 << 20, AllocateFlags::empty())), Errno::EDQUOT);
+    assert_eq!(errno(user.write("other", &data[..MIB])), Errno::EDQUOT);
+    let back = fs::read(folder.path().join("file")).unwrap();
+    assert!(back[..written] == data[..written], "what was written before is something else");
+    file.close().unwrap();
+
+    // Room comes back, and is used.
+    user.remove_file("file").unwrap();
+    user.write("other", &data[..6 * MIB]).unwrap();
+    assert!(user.read("other").unwrap() == data[..6 * MIB]);
+    drop(user);
     expect_descriptors(&daemon, &vfs, before);
     vfs.unmount().unwrap();
 }
@@ -239,6 +293,7 @@ fn a_limit_of_file_sizes_is_an_error() {
     let limit = Some(2 * MIB as u64);
     let pid = Pid::from_raw(daemon.pid() as i32);
     prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: limit }).expect("a limit");
+    let before = settled_descriptors(&daemon);
 
     let data = content(5 * MIB);
     let file = vfs.create("file").unwrap();
@@ -256,6 +311,7 @@ fn a_limit_of_file_sizes_is_an_error() {
     file.close().unwrap();
     assert!(vfs.read("file").unwrap() == data[..written], "what was written before is something else");
     vfs.write("other", &data[..MIB]).unwrap();
+    expect_descriptors(&daemon, &vfs, before);
     vfs.unmount().unwrap();
 }
 

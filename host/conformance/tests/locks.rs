@@ -75,3 +75,23 @@ fn flock_locks_belong_to_open_files() {
     drop(other);
     vfs.unmount().unwrap();
 }
+
+/// It keeps locks, but lets nobody wait in its threads: not even for what is free.
+#[test]
+fn this_virtiofsd_says_that_it_waits_for_no_lock() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("f"), "content").unwrap();
+    let (_daemon, vfs) = mount(&folder);
+    let (handle, file) = (vfs.open("f").unwrap(), open(&vfs));
+    let set = |kind| file.setlk(A, &range(kind, 0, 9), Wait::Yes);
+    for waited in [handle.lock(), handle.lock_shared(), set(LockKind::Read), set(LockKind::Write)] {
+        assert_eq!(waited.map_err(|error| error.errno()), Err(Errno::EOPNOTSUPP));
+    }
+    // To give up needs no waiting.
+    set(LockKind::Unlock).unwrap();
+    handle.unlock().unwrap();
+    handle.try_lock().unwrap();
+    file.close().unwrap();
+    handle.close().unwrap();
+    vfs.unmount().unwrap();
+}

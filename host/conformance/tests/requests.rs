@@ -307,9 +307,9 @@ fn large_files(table: &mut Table, share: &Folder) {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            let at = random % (64 * MIB as u64) & !0xfff;
+            let at = (random % (64 * MIB as u64)) & !0xfff;
             assert_eq!(file.read_at(at, &mut page).unwrap(), page.len());
-            assert_eq!(page[1], (at + 1 ^ at >> 8 ^ at >> 16) as u8);
+            assert_eq!(page[1], ((at + 1) ^ (at >> 8) ^ (at >> 16)) as u8);
         }
     });
     table.row("rand-read-4k x 4,096 cold", "3,583 READ", &sent, "<= 3,583 READ", sent.of("READ") <= 3583);

@@ -1,7 +1,7 @@
 //! Eight threads over one mount: nothing fails that must not, every byte is where it belongs, and nothing is left
 //! behind.
 //!
-//! For root. The time is in the environment variable `VIRTIO_FS_THREADS_SECONDS`, 10 if there is none.
+//! For root. The time is in the environment variable `VIRTIO_FS_THREADS_SECONDS`, 60 if there is none.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn seconds() -> Duration {
-    let seconds = std::env::var("VIRTIO_FS_THREADS_SECONDS").map_or(10, |text| text.parse().expect("seconds"));
+    let seconds = std::env::var("VIRTIO_FS_THREADS_SECONDS").map_or(60, |text| text.parse().expect("seconds"));
     Duration::from_secs(seconds)
 }
 

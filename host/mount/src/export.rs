@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use virtio_fs::vnode::{self, Access, Lock, Node, OpenFile, OpenFlags};
-use virtio_fs::{Attr, Credentials, Errno, Error, VirtioFs};
+use virtio_fs::{Attr, Credentials, Errno, Error, Platform, VirtioFs};
 
 /// Gives the result of a call to the kernel.
 macro_rules! answer {
@@ -59,7 +59,7 @@ struct Faults {
     is_lost: AtomicBool,
 }
 
-/// A thread that lets the driver do, once a second, what waits for a quiet moment.
+/// A thread that lets the driver do what waits for a quiet moment, or must not wait any longer.
 struct Maintenance {
     stop: Sender<()>,
     thread: JoinHandle<()>,
@@ -78,13 +78,14 @@ const DELEGATED: InitFlags = InitFlags::FUSE_ATOMIC_O_TRUNC
 
 impl Export {
     /// Re-exports `fs`, and says by `events` when its device is lost, and when its session ends.
-    pub(crate) fn new(fs: VirtioFs, options: &Options, events: Sender<Event>) -> Self {
+    /// `platform` is the one that it was mounted with.
+    pub(crate) fn new(fs: VirtioFs, platform: Arc<dyn Platform>, options: &Options, events: Sender<Event>) -> Self {
         let file_flags = match options.kernel_cache {
             Duration::ZERO => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES,
             _ => FopenFlags::empty(),
         };
         Self {
-            maintenance: Some(Maintenance::start(fs.clone())),
+            maintenance: Some(Maintenance::start(fs.clone(), platform)),
             fs: Some(fs),
             inodes: Inodes::new(),
             files: Handles::new(),
@@ -248,11 +249,15 @@ impl Faults {
 }
 
 impl Maintenance {
-    fn start(fs: VirtioFs) -> Self {
+    /// FORGETs that are collected meanwhile are in nobody's way for so long.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn start(fs: VirtioFs, platform: Arc<dyn Platform>) -> Self {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
-            while stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                fs.maintain();
+            let mut pause = Self::PAUSE;
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                pause = fs.maintain().map_or(Self::PAUSE, |due| Self::PAUSE.min(due - platform.now()));
             }
         });
         Self { stop, thread }

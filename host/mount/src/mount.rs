@@ -12,12 +12,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 use virtio_fs::virtio::DeviceOptions;
 use virtio_fs::{MountOptions, VirtioFs};
-use virtio_fs_vhost_user::{ConnectOptions, Daemon, DaemonOptions, GuestHal, connect_with};
+use virtio_fs_vhost_user::{ConnectOptions, Daemon, DaemonOptions, GuestHal, NativePlatform, connect_with};
 
 /// What the device's tag is; nobody sees it.
 const TAG: &str = "virtio-fs-mount";
@@ -51,8 +52,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
     let daemon = if source.is_dir() { Some(start_daemon(&source, options)?) } else { None };
     let socket = daemon.as_ref().map_or(source.clone(), Daemon::socket);
-    let fs = mount_driver(&socket, options)?;
-    let export = Export::new(fs, options, sender.clone());
+    let (fs, platform) = mount_driver(&socket, options)?;
+    let export = Export::new(fs, platform, options, sender.clone());
     if let Some(daemon) = &daemon {
         watch(daemon, sender.clone())?;
     }
@@ -113,14 +114,14 @@ fn start_daemon(directory: &Path, options: &Options) -> Result<Daemon, Box<dyn E
     Ok(Daemon::start(directory, &DaemonOptions { log_requests: false, arguments, ..DaemonOptions::default() })?)
 }
 
-fn mount_driver(socket: &Path, options: &Options) -> Result<VirtioFs, Box<dyn Error>> {
+fn mount_driver(socket: &Path, options: &Options) -> Result<(VirtioFs, Arc<NativePlatform>), Box<dyn Error>> {
     let request_queues = options.request_queues;
     let (transport, platform) =
         connect_with(socket, TAG, ConnectOptions { request_queues, ..ConnectOptions::default() })?;
     let device = DeviceOptions { request_queues, request_timeout: options.request_timeout, ..DeviceOptions::default() };
-    let (permissions, read_only) = (options.permissions, options.read_only);
-    let options = MountOptions { device, permissions, read_only, ..MountOptions::default() };
-    Ok(VirtioFs::mount::<GuestHal>(transport, platform, &options)?)
+    let (cache, permissions, read_only) = (options.cache.clone(), options.permissions, options.read_only);
+    let options = MountOptions { cache, device, permissions, read_only, ..MountOptions::default() };
+    Ok((VirtioFs::mount::<GuestHal>(transport, platform.clone(), &options)?, platform))
 }
 
 /// Notices the daemon's end while nobody uses the mount.

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use virtio_fs::Permissions;
 use virtio_fs::virtio::DeviceOptions;
+use virtio_fs::{CacheMode, CacheOptions, Permissions};
 
 pub(crate) const HELP: &str = "\
 usage: virtio-fs-mount [OPTION]... SOURCE MOUNTPOINT [-- VIRTIOFSD-ARGUMENT...]
@@ -16,6 +16,15 @@ Mounts what the virtio-fs driver sees, so that any program can be tried on it, a
 
   -f, --foreground          do not go to the background once the mount is live
   -r, --read-only           the driver refuses whatever would change something
+      --cache MODE          what the driver keeps of names, attributes and data: `none` (default, so that the driver asks
+                            the daemon each time), `auto` or `always`; the next options need one of the last two
+      --writeback           writes are collected, for directories that nobody else writes to
+      --entry-timeout SECS  how long the driver believes that a name leads where it led (default: as the mode and the
+                            daemon say), `--attr-timeout SECS` the same for attributes, and `--negative-timeout SECS` for
+                            names that lead nowhere
+      --cache-size BYTES    how much data is kept at most; K or M may follow the number (default: 16M)
+      --cache-entries N     how many names are kept at most (default: 10000)
+      --eager-open          open files at the daemon when they are opened, not when a request needs that
       --permissions WHO     who checks permissions: `driver` (default) or `server`
       --owner-only          only the user who mounts may use it (always so, but for root, without --allow-other)
       --allow-other         all users may use it (root: default; others need `user_allow_other` in /etc/fuse.conf)
@@ -41,7 +50,7 @@ no longer seen, and ends when its last user does, or at the second signal. It en
 pub(crate) enum Command {
     Help,
     Version,
-    Mount(Options),
+    Mount(Box<Options>),
 }
 
 /// How to mount what.
@@ -52,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) daemon_arguments: Vec<OsString>,
     pub(crate) foreground: bool,
     pub(crate) read_only: bool,
+    /// What the driver keeps.
+    pub(crate) cache: CacheOptions,
     pub(crate) permissions: Permissions,
     /// `None`: as it is the custom for this user.
     pub(crate) allow_other: Option<bool>,
@@ -77,6 +88,7 @@ impl Command {
             daemon_arguments,
             foreground: false,
             read_only: false,
+            cache: CacheOptions { mode: CacheMode::None, ..CacheOptions::default() },
             permissions: Permissions::Driver,
             allow_other: None,
             kernel_cache: Duration::ZERO,
@@ -87,6 +99,8 @@ impl Command {
             log_requests: false,
         };
         let mut paths = Vec::new();
+        // The last option that means nothing without a cache.
+        let mut of_cache = None;
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
@@ -94,10 +108,39 @@ impl Command {
                 Short('V') | Long("version") => return Ok(Self::Version),
                 Short('f') | Long("foreground") => options.foreground = true,
                 Short('r') | Long("read-only") => options.read_only = true,
+                Long("cache") => options.cache.mode = parser.value()?.parse_with(cache_mode)?,
+                Long("writeback") => {
+                    options.cache.writeback = true;
+                    of_cache = Some("--writeback");
+                }
+                Long("entry-timeout") => {
+                    options.cache.entry_timeout = Some(seconds(&mut parser)?);
+                    of_cache = Some("--entry-timeout");
+                }
+                Long("attr-timeout") => {
+                    options.cache.attr_timeout = Some(seconds(&mut parser)?);
+                    of_cache = Some("--attr-timeout");
+                }
+                Long("negative-timeout") => {
+                    options.cache.negative_timeout = Some(seconds(&mut parser)?);
+                    of_cache = Some("--negative-timeout");
+                }
+                Long("cache-size") => {
+                    options.cache.max_data_bytes = parser.value()?.parse_with(size)?;
+                    of_cache = Some("--cache-size");
+                }
+                Long("cache-entries") => {
+                    options.cache.max_entries = parser.value()?.parse()?;
+                    of_cache = Some("--cache-entries");
+                }
+                Long("eager-open") => {
+                    options.cache.lazy_open = false;
+                    of_cache = Some("--eager-open");
+                }
                 Long("permissions") => options.permissions = parser.value()?.parse_with(permissions)?,
                 Long("owner-only") => options.allow_other = Some(false),
                 Long("allow-other") => options.allow_other = Some(true),
-                Long("kernel-cache") => options.kernel_cache = Duration::from_secs(parser.value()?.parse()?),
+                Long("kernel-cache") => options.kernel_cache = seconds(&mut parser)?,
                 Long("queues") => options.request_queues = parser.value()?.parse_with(positive)?,
                 Long("request-timeout") => {
                     options.request_timeout = Duration::from_secs(parser.value()?.parse_with(positive)?.into());
@@ -117,8 +160,34 @@ impl Command {
         if options.log_requests && !options.foreground && options.log.is_none() {
             return Err("--log-requests needs --foreground or --log".into());
         }
-        Ok(Self::Mount(Options { source, mountpoint, ..options }))
+        if let Some(option) = of_cache.filter(|_| options.cache.mode == CacheMode::None) {
+            return Err(format!("{option} needs --cache auto or --cache always").into());
+        }
+        Ok(Self::Mount(Box::new(Options { source, mountpoint, ..options })))
     }
+}
+
+fn cache_mode(word: &str) -> Result<CacheMode, &'static str> {
+    match word {
+        "none" => Ok(CacheMode::None),
+        "auto" => Ok(CacheMode::Auto),
+        "always" => Ok(CacheMode::Always),
+        _ => Err("it is `none`, `auto` or `always`"),
+    }
+}
+
+fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
+    Ok(Duration::from_secs(lexopt::ValueExt::parse(&parser.value()?)?))
+}
+
+fn size(word: &str) -> Result<usize, &'static str> {
+    let (digits, unit) = match word.as_bytes().last() {
+        Some(b'K') => (&word[..word.len() - 1], 1 << 10),
+        Some(b'M') => (&word[..word.len() - 1], 1 << 20),
+        _ => (word, 1),
+    };
+    let bytes = digits.parse().ok().and_then(|number: usize| number.checked_mul(unit));
+    bytes.ok_or("it is a number of bytes, or one with K or M behind it")
 }
 
 fn permissions(word: &str) -> Result<Permissions, &'static str> {
@@ -143,7 +212,7 @@ mod tests {
 
     fn options(words: &str) -> Options {
         match parse(words) {
-            Ok(Command::Mount(options)) => options,
+            Ok(Command::Mount(options)) => *options,
             other => panic!("{other:?}"),
         }
     }
@@ -153,6 +222,7 @@ mod tests {
         let options = options("dir mnt");
         assert_eq!((options.source, options.mountpoint), ("dir".into(), "mnt".into()));
         assert_eq!((options.permissions, options.kernel_cache), (Permissions::Driver, Duration::ZERO));
+        assert_eq!(options.cache.mode, CacheMode::None);
         assert!(!options.foreground && !options.read_only && options.daemon_arguments.is_empty());
     }
 
@@ -169,6 +239,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_driver_keeps_is_said_in_any_order() {
+        let words =
+            "--entry-timeout 0 --attr-timeout=2 --negative-timeout 3 --writeback --cache-size 64K --cache-entries 9";
+        let cache = options(&format!("{words} --eager-open --cache always dir mnt")).cache;
+        let expected = CacheOptions {
+            mode: CacheMode::Always,
+            entry_timeout: Some(Duration::ZERO),
+            attr_timeout: Some(Duration::from_secs(2)),
+            negative_timeout: Some(Duration::from_secs(3)),
+            max_entries: 9,
+            max_data_bytes: 64 << 10,
+            writeback: true,
+            lazy_open: false,
+            ..CacheOptions::default()
+        };
+        assert_eq!(cache, expected);
+        let auto = CacheOptions { mode: CacheMode::Auto, ..CacheOptions::default() };
+        assert_eq!(options("--cache auto dir mnt").cache, auto);
+        assert_eq!(options("--cache auto --cache-size 3M dir mnt").cache.max_data_bytes, 3 << 20);
+        assert_eq!(options("--cache auto --cache-size 5 dir mnt").cache.max_data_bytes, 5);
+    }
+
+    #[test]
     fn what_stands_behind_the_dashes_is_for_virtiofsd() {
         let options = options("-f dir mnt -- --posix-acl -f -- x");
         assert_eq!(options.daemon_arguments, ["--posix-acl", "-f", "--", "x"]);
@@ -182,6 +275,14 @@ mod tests {
             ("a b c", "more than"),
             ("a b --wrong", "--wrong"),
             ("a b --permissions nobody", "nobody"),
+            ("a b --cache sometimes", "sometimes"),
+            ("a b --writeback", "--writeback needs --cache auto"),
+            ("a b --cache none --attr-timeout 1", "--attr-timeout needs --cache auto"),
+            ("a b --cache auto --entry-timeout -1", "-1"),
+            ("a b --cache auto --cache-size M", "M"),
+            ("a b --cache auto --cache-size 1G", "1G"),
+            ("a b --cache auto --cache-size 99999999999999999999", "99999999999999999999"),
+            ("a b --cache auto --cache-size 99999999999999M", "99999999999999M"),
             ("a b --queues 0", "0"),
             ("a b --request-timeout 1.5", "1.5"),
             ("a b --foreground=1", "--foreground"),

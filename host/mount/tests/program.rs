@@ -6,6 +6,7 @@ use common::{Folder, Mount, is_mounted, program, run, script, until, within};
 use rustix::process::{Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -27,8 +28,37 @@ fn wrong_arguments_are_refused_with_a_word_on_how_to_get_help() {
 #[test]
 fn the_help_names_every_option() {
     let help = run(program().arg("--help"));
-    for option in ["--foreground", "--read-only", "--permissions", "--kernel-cache", "--queues", "--log", "VIRTIOFSD"] {
-        assert!(help.contains(option), "{option}");
+    let words: Vec<_> = help.split([' ', '\n', ',']).collect();
+    for option in [
+        "-f",
+        "--foreground",
+        "-r",
+        "--read-only",
+        "--permissions",
+        "--owner-only",
+        "--allow-other",
+        "--kernel-cache",
+        "--queues",
+        "--request-timeout",
+        "--threads",
+        "--log",
+        "--log-requests",
+        "-h",
+        "--help",
+        "-V",
+        "--version",
+        "--cache",
+        "--writeback",
+        "--entry-timeout",
+        "--attr-timeout",
+        "--negative-timeout",
+        "--cache-size",
+        "--cache-entries",
+        "--eager-open",
+        "VIRTIOFSD",
+        "RUST_LOG",
+    ] {
+        assert!(words.contains(&option), "{option}");
     }
     assert!(run(program().arg("--version")).contains(env!("CARGO_PKG_VERSION")));
 }
@@ -231,6 +261,30 @@ fn a_read_only_mount_refuses_changes() {
 }
 
 #[test]
+fn more_queues_than_the_daemon_has_are_no_reason_not_to_mount() {
+    let mount = Mount::with(&["--queues", "4"]);
+    fs::write(mount.point.join("file"), "content").unwrap();
+    assert_eq!(fs::read(mount.share.join("file")).unwrap(), b"content");
+    mount.end();
+}
+
+#[test]
+fn who_may_do_what_is_decided_by_the_side_that_was_named() {
+    for (side, may_read) in [("driver", false), ("server", true)] {
+        let mount = Mount::with(&["--permissions", side]);
+        let file = mount.share.join("file");
+        fs::write(&file, "content").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut command = within(10, "setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cat"]).arg(mount.point.join("file"));
+        // virtiofsd reads as root, whoever asks.
+        let output = command.output().unwrap();
+        assert_eq!(output.status.success(), may_read, "{side}: {}", String::from_utf8_lossy(&output.stderr));
+        mount.end();
+    }
+}
+
+#[test]
 fn with_a_kernel_cache_the_kernel_believes_what_it_was_told() {
     let mount = Mount::with(&["--kernel-cache", "3600"]);
     fs::write(mount.share.join("file"), "content").unwrap();
@@ -246,4 +300,68 @@ fn with_a_kernel_cache_the_kernel_believes_what_it_was_told() {
     File::options().append(true).open(mount.share.join("file")).unwrap().write_all(b"more").unwrap();
     assert_eq!(fs::metadata(mount.point.join("file")).unwrap().len(), 11, "without one it asks");
     mount.end();
+}
+
+#[test]
+fn what_is_written_is_on_the_host_when_the_file_is_closed() {
+    for options in [&["--cache", "auto"][..], &["--cache", "always", "--writeback"]] {
+        let mount = Mount::with(options);
+        let content: Vec<u8> = (0..3_000_000_u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
+        fs::create_dir(mount.point.join("folder")).unwrap();
+        fs::write(mount.point.join("folder/file"), &content).unwrap();
+        assert!(fs::read(mount.share.join("folder/file")).unwrap() == content, "{options:?}");
+        File::options().append(true).open(mount.point.join("folder/file")).unwrap().write_all(b"more").unwrap();
+        assert!(fs::read(mount.share.join("folder/file")).unwrap().ends_with(b"more"), "{options:?}");
+        fs::rename(mount.point.join("folder/file"), mount.point.join("moved")).unwrap();
+        assert!(fs::read(mount.point.join("moved")).unwrap().starts_with(&content), "{options:?}");
+        mount.end();
+    }
+}
+
+#[test]
+fn with_writeback_what_is_written_waits_for_sync_or_some_seconds() {
+    let mount = Mount::with(&["--cache", "always", "--writeback"]);
+    let on_the_host = || fs::read(mount.share.join("file")).unwrap();
+    let mut file = File::create(mount.point.join("file")).unwrap();
+    file.write_all(b"one").unwrap();
+    assert_eq!(fs::metadata(mount.point.join("file")).unwrap().len(), 3);
+    assert_eq!(on_the_host(), b"");
+    file.sync_data().unwrap();
+    assert_eq!(on_the_host(), b"one");
+    file.write_all(b"two").unwrap();
+    assert_eq!(on_the_host(), b"one");
+    assert!(until(|| on_the_host() == b"onetwo"), "nobody closes it");
+    drop(file);
+    mount.end();
+}
+
+#[test]
+fn with_a_cache_the_driver_believes_what_the_daemon_said_for_as_long_as_it_is_told_to() {
+    /// When a change that the host makes is seen.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Seen {
+        AtOnce,
+        Soon,
+        Never,
+    }
+
+    let nothing = ["--cache", "auto", "--entry-timeout", "0", "--attr-timeout", "0"];
+    for (options, seen) in
+        [(&nothing[..], Seen::AtOnce), (&["--cache", "auto"], Seen::Soon), (&["--cache", "always"], Seen::Never)]
+    {
+        let mount = Mount::with(options);
+        let path = mount.point.join("file");
+        fs::write(mount.share.join("file"), "content").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"content");
+        File::options().append(true).open(mount.share.join("file")).unwrap().write_all(b" and more").unwrap();
+        let is_seen = || fs::metadata(&path).unwrap().len() == 16 && fs::read(&path).unwrap() == b"content and more";
+        if seen == Seen::Never {
+            // Longer than the daemon wants it to be believed.
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        let seen_now = is_seen();
+        assert!(if seen == Seen::AtOnce { seen_now } else { seen == Seen::Soon || !seen_now }, "{seen:?}");
+        assert!(seen == Seen::Never || until(is_seen), "{seen:?}");
+        mount.end();
+    }
 }

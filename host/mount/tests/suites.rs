@@ -1,7 +1,7 @@
 //! Conformance suites of others, run on the mount as root.
 //!
 //! `pjdfstest` 0.2.2 and `fsx` 0.3.2 are programs of the Rust registry. The environment variables PJDFSTEST and FSX say
-//! where they are.
+//! where they are, and VIRTIO_FS_FSX_OPERATIONS how much each run of fsx does.
 
 mod common;
 
@@ -39,8 +39,18 @@ const PJDFSTEST_SUMMARY: &str = "Summary: 0 failed, 16 skipped, 382 passed, 0 ex
 
 #[test]
 fn pjdfstest_finds_what_it_finds_on_the_shared_directory_itself() {
+    pjdfstest(&[]);
+}
+
+/// The caches are at work, and what they know is never believed without a question.
+#[test]
+fn pjdfstest_finds_the_same_with_caches_of_which_all_expires_at_once() {
+    pjdfstest(&["--cache", "auto", "--entry-timeout", "0", "--attr-timeout", "0"]);
+}
+
+fn pjdfstest(options: &[&str]) {
     let pjdfstest = suite("PJDFSTEST", "pjdfstest@0.2.2");
-    let mount = Mount::new();
+    let mount = Mount::with(options);
     let configuration = mount.beside.join("pjdfstest.toml");
     fs::write(&configuration, PJDFSTEST_CONFIGURATION).unwrap();
     fs::set_permissions(&mount.share, fs::Permissions::from_mode(0o1777)).unwrap();
@@ -72,13 +82,23 @@ posix_fadvise = 1
 copy_file_range = 5
 ";
 
+/// How long this many operations may take.
+const FSX_LIMIT_SECONDS: u32 = 120;
+const FSX_LIMIT_OPERATIONS: u32 = 10_000;
+/// How many operations each run of fsx does at most, unless the environment variable VIRTIO_FS_FSX_OPERATIONS says another
+/// number.
+const FSX_OPERATIONS: u32 = 20_000;
+
 fn fsx(options: &[&str], operations: u32) {
     let fsx = suite("FSX", "fsx@0.3.2");
+    let operations =
+        std::env::var("VIRTIO_FS_FSX_OPERATIONS").map_or(operations, |number| number.parse().expect("a number"));
     let mount = Mount::with(options);
     let configuration = mount.beside.join("fsx.toml");
     fs::write(&configuration, FSX_CONFIGURATION).unwrap();
+    let limit = FSX_LIMIT_SECONDS * (operations / 2).div_ceil(FSX_LIMIT_OPERATIONS);
     for seed in 1..=2 {
-        let mut command = within(120, &fsx);
+        let mut command = within(limit, &fsx);
         command.arg("-f").arg(&configuration).arg("-P").arg(&mount.beside);
         command.args(["-S", &seed.to_string(), "-N", &(operations / 2).to_string()]).arg(mount.point.join("file"));
         let text = run(&mut command);
@@ -89,7 +109,28 @@ fn fsx(options: &[&str], operations: u32) {
 
 #[test]
 fn fsx_reads_back_what_it_wrote() {
-    fsx(&[], 20_000);
+    fsx(&[], FSX_OPERATIONS);
+}
+
+#[test]
+fn fsx_reads_back_what_it_wrote_with_a_cache() {
+    fsx(&["--cache", "auto"], FSX_OPERATIONS);
+}
+
+#[test]
+fn fsx_reads_back_what_it_wrote_with_a_cache_that_is_always_right() {
+    fsx(&["--cache", "always"], FSX_OPERATIONS);
+}
+
+/// Four pages: what is written has to go while more is being written.
+#[test]
+fn fsx_reads_back_what_it_wrote_when_writes_are_collected_in_little_memory() {
+    fsx(&["--cache", "always", "--writeback", "--cache-size", "64K"], FSX_OPERATIONS);
+}
+
+#[test]
+fn fsx_reads_back_what_it_wrote_when_writes_are_collected_in_much_memory() {
+    fsx(&["--cache", "always", "--writeback", "--cache-size", "64M"], FSX_OPERATIONS);
 }
 
 #[test]

@@ -45,7 +45,7 @@
 //!
 //! # When the daemon ends
 //!
-//! All calls on the mount fail with `Error::Device`, within a second when the daemon died, and within
+//! All calls that need the daemon fail with `Error::Device`, within a second when the daemon died, and within
 //! [`patience`](ConnectOptions::patience) of a time-out when it only stopped answering. That mount stays dead. Call
 //! `connect` again, which waits as long as `patience` for somebody to listen, and mount again. The same guest memory
 //! serves the next connection; what a daemon may still write is never used again, as [`VhostUserTransport`] says in
@@ -99,9 +99,9 @@
 //!   the queue, and serves a chain that is there by then in 1.5 us, without doorbell or sleep. The bare side sometimes
 //!   comes in time for that. A caller who does anything with a reply comes too late, and is served in 4 to 20 us,
 //!   depending on the processor where the system has put the daemon.
-//! - 64 MiB by one call of the driver, in requests of 1 MiB, against `pread` in steps of 1 MiB by one thread: both
-//!   into the same buffer, in guest memory, which the daemon writes directly, and on the heap, which is copied once
-//!   more.
+//! - 64 MiB by one call of the driver, which keeps nothing, in requests of 1 MiB, against `pread` in steps of 1 MiB by
+//!   one thread: both into the same buffer, in guest memory, which the daemon writes directly, and on the heap, which
+//!   is copied once more.
 //! - GETATTRs by several threads on one mount.
 //!
 //! # Safety

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Folder;
+use common::{Folder, cached, uncached};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -11,19 +11,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use virtio_fs::fs::DirEntry;
-use virtio_fs::{Errno, Error, FileType, MountOptions, Platform, VirtioFs};
+use virtio_fs::{CacheMode, Errno, Error, FileType, MountOptions, Platform, VirtioFs};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, NativePlatform, connect};
 
-/// A running daemon for `folder`, and a mount of it.
+const MODES: [CacheMode; 3] = [CacheMode::None, CacheMode::Auto, CacheMode::Always];
+
+/// A running daemon for `folder`, and a mount of it that caches nothing.
 fn mount(folder: &Path) -> (Daemon, VirtioFs) {
+    mount_in_mode(folder, CacheMode::None)
+}
+
+fn mount_in_mode(folder: &Path, mode: CacheMode) -> (Daemon, VirtioFs) {
     let daemon = Daemon::start(folder, &DaemonOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-    let fs = mount_daemon(&daemon);
+    let fs = mount_daemon(&daemon, &cached(mode));
     (daemon, fs)
 }
 
-fn mount_daemon(daemon: &Daemon) -> VirtioFs {
+fn mount_daemon(daemon: &Daemon, options: &MountOptions) -> VirtioFs {
     let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
-    VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions::default()).unwrap()
+    VirtioFs::mount::<GuestHal>(transport, platform, options).unwrap()
 }
 
 /// How many requests named `operation` the daemon got.
@@ -141,7 +147,7 @@ fn reads_of_a_large_file_are_in_flight_together() {
     let daemon = Arc::new(daemon);
     let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
     let platform = Arc::new(Halting { inner: platform, meanwhile: Mutex::new(None) });
-    let vfs = VirtioFs::mount::<GuestHal>(transport, platform.clone(), &MountOptions::default()).unwrap();
+    let vfs = VirtioFs::mount::<GuestHal>(transport, platform.clone(), &uncached()).unwrap();
     let file = vfs.open("big").unwrap();
 
     let together = Arc::new(AtomicU64::new(0));
@@ -207,7 +213,11 @@ fn before_destroy_the_daemon_remembers_only_the_root() {
     for number in 0..700 {
         fs::write(at(&format!("a/b/{number}")), "x").unwrap();
     }
-    let (daemon, vfs) = mount(folder.path());
+    MODES.into_iter().for_each(|mode| the_daemon_remembers_only_the_root(folder.path(), mode));
+}
+
+fn the_daemon_remembers_only_the_root(folder: &Path, mode: CacheMode) {
+    let (daemon, vfs) = mount_in_mode(folder, mode);
     let before = open_descriptors(&daemon);
 
     for number in (0..700).step_by(7) {
@@ -222,12 +232,13 @@ fn before_destroy_the_daemon_remembers_only_the_root() {
     let (file, node) = (vfs.open("a/b/1").unwrap(), vfs.node("a/b/c").unwrap());
     assert!(open_descriptors(&daemon) > before + 600);
     drop((file, node, kept));
+    vfs.drop_caches();
     vfs.maintain();
     let deadline = Instant::now() + Duration::from_secs(10);
     while open_descriptors(&daemon) != before && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(open_descriptors(&daemon), before, "inodes or open files that the daemon still remembers");
+    assert_eq!(open_descriptors(&daemon), before, "{mode:?}: what the daemon still remembers");
 
     let requests = daemon.requests();
     assert!(count(&requests, "Open") > 0 && count(&requests, "Opendir") > 0);
@@ -246,8 +257,8 @@ fn every_forget_comes_before_destroy() {
     for number in 0..700 {
         fs::write(folder.path().join(number.to_string()), "x").unwrap();
     }
-    for _ in 0..10 {
-        let (daemon, vfs) = mount(folder.path());
+    for mode in MODES.into_iter().cycle().take(12) {
+        let (daemon, vfs) = mount_in_mode(folder.path(), mode);
         let kept: Vec<_> = vfs.read_dir("/").unwrap().map(Result::unwrap).collect();
         let node = vfs.node("7").unwrap();
         assert_eq!(vfs.read("8").unwrap(), b"x");
@@ -288,7 +299,7 @@ fn a_daemon_serves_one_mount_after_the_other() {
     let folder = Folder::new();
     fs::write(folder.path().join("file"), "again").unwrap();
     let daemon = Daemon::start(folder.path(), &DaemonOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-    let vfs = mount_daemon(&daemon);
+    let vfs = mount_daemon(&daemon, &MountOptions::default());
     assert_eq!(vfs.read("file").unwrap(), b"again");
     vfs.unmount().unwrap();
     drop(daemon);
@@ -314,7 +325,11 @@ fn threads_read_through_one_mount() {
     for number in 0..4 {
         fs::write(folder.path().join(format!("file-{number}")), content((3 << 20) + 1000 * number + 1)).unwrap();
     }
-    let (daemon, vfs) = mount(folder.path());
+    MODES.into_iter().for_each(|mode| threads_read(folder.path(), mode));
+}
+
+fn threads_read(folder: &Path, mode: CacheMode) {
+    let (daemon, vfs) = mount_in_mode(folder, mode);
     std::thread::scope(|scope| {
         for number in 0..4 {
             let vfs = &vfs;
@@ -330,8 +345,52 @@ fn threads_read_through_one_mount() {
     // FORGETs wait for RELEASEs.
     vfs.maintain();
     let requests = daemon.requests();
-    assert_eq!((count(&requests, "Open"), count(&requests, "Release")), (80, 80));
+    let opened = count(&requests, "Open");
+    assert_eq!(opened, count(&requests, "Release"));
+    assert!(if mode == CacheMode::None { opened == 80 } else { (4..80).contains(&opened) }, "{mode:?}: {opened}");
     vfs.unmount().unwrap();
+}
+
+#[test]
+fn what_was_said_once_is_not_asked_for_again_where_nothing_expires() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.path().join("a/b")).unwrap();
+    fs::write(folder.path().join("a/b/file"), content(300_000)).unwrap();
+    let (daemon, vfs) = mount_in_mode(folder.path(), CacheMode::Always);
+    let look = || {
+        assert_eq!(vfs.metadata("a/b/file").unwrap().len(), 300_000);
+        assert!(vfs.read("a/b/file").unwrap() == content(300_000));
+        assert!(!vfs.exists("a/b/missing").unwrap());
+    };
+    look();
+    // Nobody waits for what is sent when a file is closed.
+    vfs.maintain();
+    let before = vfs.statistics();
+    let asked: u64 = daemon.requests().values().sum();
+    (0..10).for_each(|_| look());
+    vfs.maintain();
+    assert_eq!(daemon.requests().values().sum::<u64>(), asked);
+    let after = vfs.statistics();
+    assert_eq!(after.all_requests(), before.all_requests());
+    assert!(after.data_hits >= before.data_hits + 10 && after.name_hits >= before.name_hits + 60, "{after:?}");
+    assert!(after.cached_bytes >= 300_000 && after.cached_names >= 4, "{after:?}");
+    vfs.drop_caches();
+    assert_eq!((vfs.statistics().cached_bytes, vfs.statistics().cached_names), (0, 0));
+    look();
+    vfs.unmount().unwrap();
+}
+
+#[test]
+fn what_is_cached_is_seen_when_the_daemon_is_gone_and_the_rest_is_an_error() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("file"), "content").unwrap();
+    fs::write(folder.path().join("other"), "content").unwrap();
+    let (daemon, vfs) = mount_in_mode(folder.path(), CacheMode::Always);
+    assert_eq!(vfs.read("file").unwrap(), b"content");
+    daemon.kill();
+    assert_eq!(vfs.read("file").unwrap(), b"content");
+    assert!(matches!(vfs.read("other"), Err(Error::Device(_))));
+    assert!(matches!(vfs.write("file", "new"), Err(Error::Device(_))));
 }
 
 #[test]

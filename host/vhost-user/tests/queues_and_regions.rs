@@ -72,7 +72,7 @@ fn every_request_queue_serves_the_threads_of_its_cpu() {
     server.file("file", [7; 100]);
     let backend = FakeBackend::start(QUEUES, &[], server);
     let (transport, platform) = connect_queues(&backend, QUEUES as u16);
-    let fs = VirtioFs::mount::<GuestHal>(transport, Arc::new(ManyCpus(platform)), &MountOptions::default()).unwrap();
+    let fs = VirtioFs::mount::<GuestHal>(transport, Arc::new(ManyCpus(platform)), &common::uncached()).unwrap();
     let file = fs.open("file").unwrap();
     let before = backend.requests();
     std::thread::scope(|scope| {
@@ -100,7 +100,7 @@ fn a_mount_takes_no_more_queues_than_its_options_say() {
     let backend = FakeBackend::start(4, &[], FakeServer::new());
     let (transport, platform) = connect_queues(&backend, 4);
     let device = DeviceOptions { request_queues: 2, ..DeviceOptions::default() };
-    let options = MountOptions { device, ..MountOptions::default() };
+    let options = MountOptions { device, ..common::uncached() };
     let fs = VirtioFs::mount::<GuestHal>(transport, Arc::new(ManyCpus(platform)), &options).unwrap();
     for cpu in 0..8 {
         CPU.set(cpu);

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use virtio_fs::{Error, MountOptions, VirtioFs};
+use virtio_fs::{Error, VirtioFs};
 use virtio_fs_vhost_user::{ConnectOptions, Daemon, DaemonOptions, GuestHal, GuestMemory, connect, connect_with};
 
 /// Descriptors, threads and memory are counted for the whole process.
@@ -27,7 +27,7 @@ fn held() -> [usize; 4] {
 
 fn mount(daemon: &Daemon) -> VirtioFs {
     let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
-    VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions::default()).unwrap()
+    VirtioFs::mount::<GuestHal>(transport, platform, &common::uncached()).unwrap()
 }
 
 #[test]

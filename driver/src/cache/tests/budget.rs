@@ -5,6 +5,7 @@ use crate::virtio::fake::allocations;
 use crate::wire::{Entry, FileType, NodeId};
 use alloc::format;
 use alloc::string::String;
+use std::thread;
 
 /// The most inodes that wait to be forgotten together.
 const BATCH: usize = 256;

@@ -15,7 +15,6 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
-use std::thread;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -74,18 +73,7 @@ impl Mounted {
         sent
     }
 
-    /// The opcodes of the requests that it takes for `action` to succeed, and to drop what it gives.
-    fn sends<R>(&self, action: impl FnOnce(&VirtioFs) -> Result<R, Error>) -> Vec<u32> {
-        let (result, sent) = self.sent_by(|| action(&self.fs).map(drop));
-        result.unwrap();
-        sent
-    }
-
     fn cache(&self) -> &Arc<Cache> {
         self.fs.root().cache()
-    }
-
-    fn advance(&self, time: Duration) {
-        self.channel.advance(time);
     }
 }

@@ -388,9 +388,14 @@ fn a_listing_without_attributes_teaches_no_names() {
     mounted.unmount();
 }
 
+/// Nothing expires, and the server opens files when they are opened.
+fn opens_at_once() -> CacheOptions {
+    CacheOptions { mode: CacheMode::Always, lazy_open: false, ..CacheOptions::default() }
+}
+
 #[test]
 fn a_path_that_became_stale_is_followed_again_without_what_is_known_of_names() {
-    let mounted = mount(CacheMode::Always, |server| {
+    let mounted = mount_with(opens_at_once(), |server| {
         server.file("a/b/f", "content");
     });
     mounted.stat("a/b/f");
@@ -432,7 +437,7 @@ fn a_path_that_became_stale_is_followed_again_by_whatever_asks() {
 
 #[test]
 fn a_path_that_stays_stale_is_an_error() {
-    let mounted = mount(CacheMode::Always, |server| {
+    let mounted = mount_with(opens_at_once(), |server| {
         server.file("f", "");
     });
     mounted.stat("f");

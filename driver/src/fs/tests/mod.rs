@@ -1,5 +1,6 @@
 //! The `std::fs`-shaped API over the fake server.
 
+mod caching;
 mod file;
 mod hostile;
 mod open_options;

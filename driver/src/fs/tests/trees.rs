@@ -1,6 +1,7 @@
 //! Directories with all above them, and all in them; and attributes by path.
 
 use super::*;
+use crate::virtio::fake::allocations;
 use crate::vnode::{Access, SetTime, XattrFlags};
 use crate::{Credentials, Timestamp};
 use std::thread;
@@ -118,6 +119,16 @@ fn a_tree_may_be_deeper_than_a_stack() {
         small.spawn_scoped(scope, || mounted.fs.remove_dir_all("t").unwrap()).unwrap();
     });
     assert_eq!(mounted.server(|server| server.names("")), [b""; 0]);
+    mounted.unmount();
+}
+
+#[test]
+fn a_tree_that_is_too_deep_for_the_memory_is_an_error() {
+    let mounted = Mounted::new(|server| {
+        server.file(format!("t{}/f", "/d".repeat(3000)), "");
+    });
+    assert_eq!(allocations::limited(256 << 10, || mounted.fs.remove_dir_all("t")), Err(Error::NoMemory));
+    assert_eq!(mounted.fs.remove_dir_all("t"), Ok(()));
     mounted.unmount();
 }
 

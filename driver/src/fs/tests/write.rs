@@ -216,6 +216,25 @@ fn a_server_that_does_not_copy_has_it_done() {
 }
 
 #[test]
+fn what_may_be_one_file_by_its_number_is_cut_off_only_behind_the_copy() {
+    let mounted = Mounted::new(|server| {
+        server.file("f", "content").file("g", "longer content").file("h", "");
+        let ino = server.attr("f").ino;
+        for path in ["g", "h"] {
+            server.attr_mut(path).ino = ino;
+        }
+        server.fault(opcode::COPY_FILE_RANGE, 0, Fault::Refuse(Errno::EINVAL));
+    });
+    assert_eq!(mounted.fs.copy("f", "g"), Err(Error::Refused(Errno::EINVAL)), "as for ranges of one file");
+    assert_eq!(mounted.server(|server| server.content("g")), b"longer content");
+    for to in ["g", "h"] {
+        assert_eq!(mounted.fs.copy("f", to), Ok(7));
+        assert_eq!(mounted.server(|server| server.content(to)), b"content");
+    }
+    mounted.unmount();
+}
+
+#[test]
 fn a_file_is_not_copied_onto_itself() {
     let mounted = mount();
     mounted.server(|server| {

@@ -72,7 +72,18 @@ impl FakeServer {
         if self.options.read_only && always_changes(opcode) {
             return Err(Errno::EROFS.into());
         }
+        if !self.options.keeps_unlinked && self.is_stale(header) {
+            return Err(Errno::ESTALE.into());
+        }
         self.dispatch(header, &mut Args(args), reply_room_bytes)
+    }
+
+    /// Whether a request is about a file without a name that is not open.
+    fn is_stale(&self, header: &Header) -> bool {
+        let names_none =
+            matches!(header.opcode, opcode::INIT | opcode::DESTROY | opcode::FORGET | opcode::BATCH_FORGET);
+        let node = self.session.node(header.nodeid).ok().filter(|_| !names_none);
+        node.is_some_and(|node| self.tree.node(node).removed && !self.session.is_open_file(node))
     }
 
     fn dispatch(&mut self, header: &Header, args: &mut Args<'_>, reply_room_bytes: usize) -> Answer {

@@ -37,6 +37,9 @@ pub struct ServerOptions {
     pub readdirplus: bool,
     /// Whether STATX is served.
     pub statx: bool,
+    /// Whether a file without a name is there as long as the driver knows it; if not, it is stale (ESTALE) unless the driver
+    /// has it open, as for a server that keeps no file descriptors.
+    pub keeps_unlinked: bool,
     /// Operations that are refused whatever they ask, and with what.
     pub refused: BTreeMap<u32, Errno>,
     /// Whether everything that changes something answers EROFS.
@@ -72,6 +75,7 @@ impl Default for ServerOptions {
             opendir_flags: 0,
             readdirplus: true,
             statx: false,
+            keeps_unlinked: true,
             refused: BTreeMap::from([(opcode::TMPFILE, Errno::ENOSYS)]),
             read_only: false,
             space_bytes: 256 << 20,

@@ -182,9 +182,14 @@ impl Session {
         self.handles.remove(&fh);
     }
 
+    /// Whether the driver has a node open.
+    pub(super) fn is_open_file(&self, node: NodeIndex) -> bool {
+        self.handles.values().any(|handle| handle.node == node)
+    }
+
     /// Whether the driver can still reach a node that has no name.
     pub(super) fn holds(&self, node: NodeIndex) -> bool {
-        self.nodeids.contains_key(&node) || self.handles.values().any(|handle| handle.node == node)
+        self.nodeids.contains_key(&node) || self.is_open_file(node)
     }
 
     pub(super) fn nlookup(&self, nodeid: u64) -> u64 {

@@ -3,7 +3,7 @@
 use super::super::queue::{Body, Owned, Queue};
 use super::Device;
 use crate::session::{Channel, Limits, Reply, Request, Traffic};
-use crate::wire::Unique;
+use crate::wire::{Init, Operation, Unique};
 use crate::{Error, Instant, Timestamp};
 use core::time::Duration;
 use virtio_drivers::Hal;
@@ -123,6 +123,8 @@ impl<H: Hal> Channel for Device<H> {
         let mut deadline = None;
         // A reply may take as long as others please.
         let mut waits_for_others = false;
+        // Nothing may be sent before the reply to INIT.
+        let mut is_init = false;
         // When the server is told once more that the caller has given up.
         let mut tell_again = None;
         let mut body = [0; size_of::<Body>()];
@@ -142,8 +144,12 @@ impl<H: Hal> Channel for Device<H> {
                 // the device first.
                 let notify = unsafe {
                     let mut refused = |place, error| done(place, Err(error));
-                    let mut next =
-                        || source.next().inspect(|(_, request)| waits_for_others |= request.waits_for_others());
+                    let mut next = || {
+                        source.next().inspect(|(_, request)| {
+                            waits_for_others |= request.waits_for_others();
+                            is_init |= request.opcode() == Init::OPCODE.0;
+                        })
+                    };
                     queue.submit(&*self.platform, &mut in_flight.owned, &mut next, &mut refused)
                 };
                 if notify {
@@ -179,7 +185,7 @@ impl<H: Hal> Channel for Device<H> {
             }
             if idle {
                 let gives_up = |tell_again: Option<Instant>| {
-                    self.platform.interrupted() && tell_again.is_none_or(|at| self.platform.now() >= at)
+                    !is_init && self.platform.interrupted() && tell_again.is_none_or(|at| self.platform.now() >= at)
                 };
                 if gives_up(tell_again) {
                     self.interrupt(queue, &in_flight.owned);

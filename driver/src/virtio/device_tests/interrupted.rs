@@ -60,6 +60,21 @@ fn every_request_in_flight_is_interrupted_once() {
 }
 
 #[test]
+fn nothing_is_sent_before_the_reply_to_init() {
+    let (fake, device) = device::<PlainHal<45>>(Build::default());
+    fake.inject(Fault::Swallowed);
+    fake.interrupt_at(Duration::from_secs(1));
+    let init = Init { flags: InitFlags::empty(), max_readahead_bytes: 0 };
+    let mut data = [0; Init::REPLY_ROOM_BYTES];
+    let request = Request::new(header::<Init>(2), &init, &[], &mut data);
+    let mut result = Ok(());
+    device.exchange(&mut core::iter::once(request), &mut |_, reply| result = reply.map(|_| ()));
+    assert_eq!(result, Err(Error::Device("the device was reset")));
+    assert!((MINUTE..2 * MINUTE).contains(&fake.now().0));
+    assert_eq!(device.traffic().interrupts, 0);
+}
+
+#[test]
 fn a_request_that_is_answered_at_once_is_not_interrupted() {
     let (fake, device) = device::<PlainHal<43>>(Build::default());
     assert_eq!(getattr(&device), Ok(()));

@@ -1,4 +1,4 @@
-//! Counts the heap allocations of a thread, and what it holds of the heap.
+//! Counts the heap allocations of a thread, and what it holds of the heap, and lets large ones fail.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,6 +10,7 @@ std::thread_local! {
     /// What was allocated without what was given back: below zero, modulo 2⁶⁴, for who gives back what others allocated.
     static BYTES: Cell<usize> = const { Cell::new(0) };
     static IS_PAUSED: Cell<bool> = const { Cell::new(false) };
+    static LARGEST_BYTES: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 // SAFETY: the system's allocator does the work.
@@ -17,6 +18,9 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !IS_PAUSED.get() {
             COUNT.set(COUNT.get() + 1);
+        }
+        if layout.size() > LARGEST_BYTES.get() {
+            return core::ptr::null_mut();
         }
         BYTES.set(BYTES.get().wrapping_add(layout.size()));
         // SAFETY: the caller's promise is passed on.
@@ -45,6 +49,14 @@ pub(crate) fn bytes_kept(work: impl FnOnce()) -> isize {
     let before = BYTES.get();
     work();
     BYTES.get().wrapping_sub(before) as isize
+}
+
+/// Does `work` with no memory for what is larger than this.
+pub(crate) fn limited<R>(largest_bytes: usize, work: impl FnOnce() -> R) -> R {
+    let before = LARGEST_BYTES.replace(largest_bytes);
+    let result = work();
+    LARGEST_BYTES.set(before);
+    result
 }
 
 /// Does `work` without counting: what is not the driver's.

@@ -7,6 +7,10 @@ const SET_IDS: u16 = 0o6755;
 
 /// "f", with set-id bits, of [`user`]; the server knows `flags` and no others that matter here.
 fn mount_f(flags: u64, who: Credentials) -> Mounted {
+    mount_f_checked_by(Permissions::Driver, flags, who)
+}
+
+fn mount_f_checked_by(permissions: Permissions, flags: u64, who: Credentials) -> Mounted {
     let mut server = FakeServer::new();
     server.options.init_flags &= !(init::ATOMIC_O_TRUNC | init::HANDLE_KILLPRIV | init::HANDLE_KILLPRIV_V2);
     server.options.init_flags |= flags;
@@ -15,7 +19,7 @@ fn mount_f(flags: u64, who: Credentials) -> Mounted {
     (attr.uid, attr.gid, attr.permissions) = (1000, 100, SET_IDS);
     let attr = server.attr_mut("");
     attr.permissions = 0o777;
-    mount_with(server, &MountOptions { credentials: who, ..crate::test_utils::uncached() })
+    mount_with(server, &MountOptions { credentials: who, permissions, ..crate::test_utils::uncached() })
 }
 
 fn f(mounted: &Mounted) -> Node {
@@ -148,17 +152,19 @@ fn a_server_that_kills_set_ids_by_itself_is_not_told() {
 
 #[test]
 fn the_driver_takes_set_ids_away_for_a_server_that_does_not() {
-    for flags in [0, init::ATOMIC_O_TRUNC] {
-        for (opcode, change) in CHANGES {
-            let mounted = mount_f(flags, user());
-            change(f(&mounted));
-            assert_eq!(permissions(&mounted), 0o755, "{} {flags}", opcode::name(opcode));
-            assert_eq!(mounted.count(opcode::SETATTR), 1, "{} {flags}", opcode::name(opcode));
-            mounted.unmount();
-            let mounted = mount_f(flags, Credentials::default());
-            change(f(&mounted));
-            assert_eq!(permissions(&mounted), SET_IDS, "user 0 keeps them");
-            mounted.unmount();
+    for checked_by in [Permissions::Driver, Permissions::Server] {
+        for flags in [0, init::ATOMIC_O_TRUNC] {
+            for (opcode, change) in CHANGES {
+                let why = alloc::format!("{} {flags} {checked_by:?}", opcode::name(opcode));
+                let mounted = mount_f_checked_by(checked_by, flags, user());
+                change(f(&mounted));
+                assert_eq!((permissions(&mounted), mounted.count(opcode::SETATTR)), (0o755, 1), "{why}");
+                mounted.unmount();
+                let mounted = mount_f_checked_by(checked_by, flags, Credentials::default());
+                change(f(&mounted));
+                assert_eq!(permissions(&mounted), SET_IDS, "user 0 keeps them: {why}");
+                mounted.unmount();
+            }
         }
     }
 }

@@ -146,6 +146,26 @@ fn a_flock_belongs_to_an_open_file_and_goes_with_it() {
 }
 
 #[test]
+fn a_flock_goes_with_an_open_file_of_which_the_server_knows_nothing() {
+    let mounted = mount_both();
+    mounted.server(|server| server.options.open = false);
+    let closers: [fn(OpenFile); 2] = [|file| file.close().unwrap(), drop];
+    for close in closers {
+        let [one, other] = [open(&mounted), open(&mounted)];
+        one.flock(LockKind::Write, Wait::No).unwrap();
+        let (_, sent) = mounted.sent_by(|| close(one));
+        assert_eq!(sent, [opcode::SETLK]);
+        assert_eq!(locks(&mounted), []);
+        assert_eq!(other.flock(LockKind::Write, Wait::No), Ok(()));
+        close(other);
+        // Who locked nothing has nothing to give up.
+        let file = open(&mounted);
+        assert_eq!(mounted.sent_by(|| close(file)).1, [0; 0]);
+    }
+    mounted.unmount();
+}
+
+#[test]
 fn the_owner_of_a_flock_is_no_owner_that_a_kernel_would_choose() {
     let mounted = mount_both();
     let [one, other] = [open(&mounted), open(&mounted)];

@@ -120,3 +120,23 @@ fn what_changes_nothing_works() {
     drop((d, f, file, dir));
     mounted.unmount();
 }
+
+#[test]
+fn a_share_on_which_nothing_is_made_has_its_files_opened_all_the_same() {
+    for who in [Credentials::default(), user()] {
+        let mut server = FakeServer::new();
+        one_of_each(&mut server);
+        server.attr_mut("").permissions = 0o777;
+        server.file("f", "content").options.refused.insert(opcode::CREATE, Errno::EROFS);
+        let mounted = mount_with(server, &MountOptions { credentials: who, ..MountOptions::default() });
+        let create = |name, flags| mounted.fs.root().create(name, flags, 0o600);
+        let (file, attr) = create("f", OpenFlags::READ_ONLY).unwrap();
+        assert_eq!((file.read_at(0, &mut [0; 9]), attr.size_bytes), (Ok(7), 7));
+        drop(file);
+        assert_eq!(create("d", OpenFlags::READ_ONLY).err(), Some(Error::Invalid(Errno::EISDIR)));
+        assert_eq!(create("l", OpenFlags::READ_ONLY).err(), Some(Error::Invalid(Errno::ELOOP)));
+        refuses(&mounted, || create("new", OpenFlags::READ_ONLY));
+        refuses(&mounted, || create("new", OpenFlags::WRITE_ONLY));
+        mounted.unmount();
+    }
+}

@@ -105,6 +105,34 @@ fn user_0_may_change_everything_in_one_request() {
 }
 
 #[test]
+fn a_date_has_less_than_a_second_of_nanoseconds() {
+    // What these mean to `utimensat`, to which servers hand them on.
+    const UTIME_NOW: u32 = (1 << 30) - 1;
+    const UTIME_OMIT: u32 = (1 << 30) - 2;
+    let mounted = mount();
+    let f = mounted.fs.node("d/f").unwrap();
+    let each = |nanoseconds| {
+        let date = Timestamp { seconds: 5, nanoseconds };
+        [
+            SetAttr { accessed: Some(SetTime::At(date)), ..NOTHING },
+            SetAttr { modified: Some(SetTime::At(date)), accessed: Some(SetTime::Now), ..NOTHING },
+            SetAttr { changed: Some(date), permissions: Some(0o600), ..NOTHING },
+        ]
+    };
+    for nanoseconds in [1_000_000_000, UTIME_OMIT - 1, UTIME_OMIT, UTIME_NOW, UTIME_NOW + 1, u32::MAX] {
+        for changes in each(nanoseconds) {
+            let (set, sent) = mounted.sent_by(|| f.setattr(&changes));
+            assert_eq!((set, sent), (Err(Error::Invalid(Errno::EINVAL)), vec![]), "{changes:?}");
+        }
+    }
+    for changes in each(0).into_iter().chain(each(999_999_999)) {
+        f.setattr(&changes).unwrap();
+    }
+    drop(f);
+    mounted.unmount();
+}
+
+#[test]
 fn nothing_to_change_is_a_question() {
     let mounted = mount_f(9, 9, 0o000);
     let (attr, sent) = mounted.sent_by(|| set(&mounted, NOTHING).unwrap());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::vnode::RenameFlags;
+use std::thread;
 
 fn server(announces: bool) -> FakeServer {
     let mut server = FakeServer::new();
@@ -37,6 +38,23 @@ fn each_submount_is_a_device_of_its_own() {
     drop((d, sub, sub_d, nested));
     assert_eq!(in_nested.device(), before);
     drop(in_nested);
+    mounted.unmount();
+}
+
+#[test]
+fn submounts_in_submounts_may_be_deeper_than_a_stack() {
+    const LEVELS: usize = 3000;
+    let mut server = FakeServer::new();
+    server.options.init_flags |= init::SUBMOUNTS;
+    for level in 1..=LEVELS {
+        server.submount("d/".repeat(level));
+    }
+    let mounted = mount_with(server, &MountOptions::default());
+    thread::scope(|scope| {
+        let small = thread::Builder::new().stack_size(128 << 10);
+        let deepest = || drop((0..LEVELS).fold(mounted.fs.root().clone(), |node, _| node.lookup("d").unwrap().0));
+        small.spawn_scoped(scope, deepest).unwrap();
+    });
     mounted.unmount();
 }
 

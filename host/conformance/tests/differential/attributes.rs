@@ -1,6 +1,6 @@
 //! Attributes.
 
-use virtio_fs::FileType;
+use virtio_fs::{Errno, FileType};
 use virtio_fs_conformance::World;
 use virtio_fs_conformance::step::Time::{At, Now, Omit};
 use virtio_fs_conformance::step::flag::*;
@@ -22,6 +22,9 @@ fn kinds(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
     ];
     made.into_iter().chain(steps).collect()
 }
+
+const UTIME_NOW: u32 = (1 << 30) - 1;
+const UTIME_OMIT: u32 = (1 << 30) - 2;
 
 const KINDS: [&str; 8] = ["f", "d", "p", "s", "c", "b", "l", "m"];
 
@@ -110,6 +113,15 @@ fn times_are_set() {
         }
         let open_file = [open(1, "f", O_RDONLY), fset_times(1, accessed, modified), fstat(1)];
         world.check("times of an open file", kinds(old.clone().into_iter().chain(open_file)));
+    }
+    // A date is no word, as these are for `utimensat`: "now", and "as it is".
+    for word in [UTIME_NOW, UTIME_OMIT] {
+        for (accessed, modified) in
+            [(At(1, word), Omit), (Omit, At(1, word)), (At(1, word), Now), (At(1, word), At(1, word))]
+        {
+            let set = [set_times("f", accessed, modified).but_fails(Errno::EINVAL), stat("f")];
+            world.check("a date that is none", kinds(old.iter().cloned().chain(set)));
+        }
     }
     let is_old = old.to_vec();
     let after = |steps: Vec<Step>| kinds(is_old.iter().cloned().chain(steps));

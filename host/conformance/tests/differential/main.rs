@@ -10,6 +10,7 @@ mod permissions;
 mod ranges;
 mod read_only;
 mod rename;
+mod security_contexts;
 mod server_permissions;
 mod set_ids;
 mod submounts;

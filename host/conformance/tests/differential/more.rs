@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom as Host, Write};
 use std::path::Path;
+use std::time::SystemTime;
 use virtio_fs::fs::{OpenOptions, SeekFrom};
 use virtio_fs::vnode::{Durability, Wait};
-use virtio_fs::{Credentials, Errno, Error, FileType, Lock, LockKind, LockOwner, MountOptions, OpenFlags, VirtioFs};
+use virtio_fs::{
+    Credentials, Errno, Error, FileType, Lock, LockKind, LockOwner, MountOptions, OpenFlags, Timestamp, VirtioFs,
+};
 use virtio_fs_conformance::{World, WorldOptions, difference, mount_options, read_tree};
 
 /// The same in both directories.
@@ -140,6 +143,59 @@ fn the_room_is_that_of_the_host() {
         (should_be.f_frsize, should_be.f_namemax)
     );
     assert_eq!(is.files_free, should_be.f_ffree);
+    assert_eq!(world.fs().node("f").unwrap().statfs(), Ok(is), "every inode knows the room of its file system");
+}
+
+#[test]
+fn metadata_is_that_of_the_standard_library() {
+    let world = World::new(&[]);
+    make(world.served());
+    let date = |time: io::Result<SystemTime>| {
+        let since = time.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Timestamp { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() }
+    };
+    for path in ["f", "d", "l", "dangling", "d/e/y"] {
+        let host = world.served().join(path);
+        let mut both = vec![(world.fs().symlink_metadata(path).unwrap(), fs::symlink_metadata(&host).unwrap())];
+        if path != "dangling" {
+            both.push((world.fs().metadata(path).unwrap(), fs::metadata(&host).unwrap()));
+        }
+        for (is, should_be) in both {
+            assert_eq!(
+                (is.is_dir(), is.is_file(), is.is_symlink()),
+                (should_be.is_dir(), should_be.is_file(), should_be.is_symlink()),
+                "{path}"
+            );
+            assert_eq!(
+                (is.accessed(), is.modified()),
+                (date(should_be.accessed()), date(should_be.modified())),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn all_is_written_from_the_position_on_or_at_the_end() {
+    let world = World::new(&[]);
+    for path in [world.served(), world.plain()] {
+        fs::write(path.join("f"), "content").unwrap();
+    }
+    let large = vec![b'x'; 3 << 20];
+    for appends in [false, true] {
+        let mut is = OpenOptions::new().write(true).append(appends).open(world.fs(), "f").unwrap();
+        let mut should_be = fs::OpenOptions::new().write(true).append(appends).open(world.plain().join("f")).unwrap();
+        for data in [&b"abc"[..], b"", &large, b"d"] {
+            is.write_all(data).unwrap();
+            should_be.write_all(data).unwrap();
+            assert_eq!(is.seek(SeekFrom::Current(0)), Ok(should_be.stream_position().unwrap()));
+        }
+        let flags = is.as_open_file().flags();
+        assert_eq!(flags.contains(OpenFlags::APPEND), appends);
+        assert!(flags.contains(OpenFlags::WRITE_ONLY) && !flags.contains(OpenFlags::READ_WRITE), "{flags:?}");
+        is.close().unwrap();
+        assert!(fs::read(world.served().join("f")).unwrap() == fs::read(world.plain().join("f")).unwrap());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Mounts that change nothing.
 
-use virtio_fs::{Errno, MountOptions};
+use virtio_fs::{Errno, MountOptions, Permissions};
 use virtio_fs_conformance::step::flag::*;
 use virtio_fs_conformance::step::*;
 use virtio_fs_conformance::{OWNER, ROOT, STRANGER, World, WorldOptions, mount_options};
@@ -139,4 +139,26 @@ fn a_read_only_share_is_one() {
     {
         world.check("a read-only share", made().chain([look]).collect());
     }
+    // What exists need not be made.
+    for look in [create(1, "f", O_RDONLY, 0o644), create(1, "d", O_RDONLY, 0o644), create(1, "f/n", O_RDONLY, 0o644)] {
+        world.check("a read-only share", made().chain([look]).collect());
+    }
+    for attempt in [create(1, "f", O_WRONLY, 0o644), create(1, "f", O_RDWR | O_TRUNC, 0o644)] {
+        world.check("a read-only share", made().chain([attempt.but_fails(Errno::EROFS)]).collect());
+    }
+    // Linux mounts such a share for writing, too, and goes by the mode bits.
+    for look in [access("f", W_OK), access("d", W_OK), access("l", W_OK), access("f", W_OK | X_OK)] {
+        world.check("a read-only share", made().chain([look.clone(), look.by(STRANGER)]).collect());
+    }
+}
+
+#[test]
+fn a_read_only_share_says_so_if_it_decides() {
+    let mount = MountOptions { permissions: Permissions::Server, ..MountOptions::default() };
+    let arguments = vec!["--xattr", "--readonly"];
+    let mut world = World::with_options(&WorldOptions { arguments, mount, ..WorldOptions::default() });
+    for wanted in [W_OK, R_OK | W_OK] {
+        world.check("a read-only share", made().chain([access("f", wanted).but_fails(Errno::EROFS)]).collect());
+    }
+    world.check("a read-only share", made().chain([access("f", R_OK)]).collect());
 }

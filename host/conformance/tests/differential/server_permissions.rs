@@ -6,11 +6,15 @@ use virtio_fs_conformance::step::flag::*;
 use virtio_fs_conformance::step::*;
 use virtio_fs_conformance::{MEMBER, OWNER, ROOT, STRANGER, World, WorldOptions, mount_options};
 
-#[test]
-fn virtiofsd_decides() {
+fn world() -> World {
     let mount = MountOptions { permissions: Permissions::Server, ..mount_options() };
     let arguments = vec!["--posix-acl", "--modcaps=+sys_admin"];
-    let mut world = World::with_options(&WorldOptions { arguments, mount, ..WorldOptions::default() });
+    World::with_options(&WorldOptions { arguments, mount, ..WorldOptions::default() })
+}
+
+#[test]
+fn virtiofsd_decides() {
+    let mut world = world();
     let made = [
         mkdir("d", 0o700),
         create(0, "d/f", O_WRONLY, 0o600),
@@ -69,6 +73,34 @@ fn virtiofsd_decides() {
         for attempt in as_user {
             let made = made.iter().cloned().map(Step::on_host);
             world.check("what the user may", made.chain([attempt.by(user)]).collect());
+        }
+    }
+}
+
+/// virtiofsd does so only if it is told to (`--killpriv-v2`).
+#[test]
+fn changes_of_content_cost_set_ids_all_the_same() {
+    let mut world = world();
+    for permissions in [0o6777, 0o4777, 0o2777, 0o2766] {
+        let made = [
+            create(0, "f", O_WRONLY, 0o644),
+            write(0, 0, "content"),
+            close(0),
+            chown("f", Some(OWNER.uid), Some(OWNER.gid)),
+            chmod("f", permissions),
+        ];
+        for user in [ROOT, OWNER, MEMBER, STRANGER] {
+            let attempts = [
+                vec![truncate("f", 3).by(user)],
+                vec![truncate("f", 7).by(user)],
+                vec![open(1, "f", O_WRONLY).by(user), ftruncate(1, 9)],
+                vec![open(1, "f", O_WRONLY | O_TRUNC).by(user)],
+                vec![open(1, "f", O_WRONLY).by(user), write(1, 0, "x")],
+            ];
+            for attempt in attempts {
+                let made = made.iter().cloned().map(Step::on_host);
+                world.check("a change of the content", made.chain(attempt).chain([stat("f")]).collect());
+            }
         }
     }
 }

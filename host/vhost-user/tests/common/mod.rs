@@ -1,7 +1,9 @@
-//! A folder to serve.
+//! A folder to serve, and how it is mounted.
+#![allow(dead_code)] // each test program uses a part
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use virtio_fs::{CacheMode, CacheOptions, MountOptions};
 
 /// A folder that is removed with this value.
 pub(crate) struct Folder(PathBuf);
@@ -24,4 +26,13 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Without caches each call is a request.
+pub(crate) fn uncached() -> MountOptions {
+    cached(CacheMode::None)
+}
+
+pub(crate) fn cached(mode: CacheMode) -> MountOptions {
+    MountOptions { cache: CacheOptions { mode, ..CacheOptions::default() }, ..MountOptions::default() }
 }

@@ -1,0 +1,140 @@
+//! What an open file is believed to hold (close-to-open).
+
+use super::*;
+
+const OPENED: [u32; 3] = [opcode::OPEN, opcode::READ, opcode::RELEASE];
+
+#[test]
+fn a_file_that_did_not_change_costs_one_request_to_open_and_read_again() {
+    let mounted = with_file(options(CacheMode::Auto), 3 * PAGE_BYTES);
+    assert_eq!(mounted.read_once("f").1, [&[opcode::LOOKUP][..], &OPENED].concat());
+    assert_eq!(mounted.read_once("f"), (pattern(3 * PAGE_BYTES), vec![opcode::GETATTR]));
+    mounted.advance(SECOND);
+    assert_eq!(mounted.read_once("f"), (pattern(3 * PAGE_BYTES), vec![opcode::LOOKUP]));
+    mounted.unmount();
+}
+
+#[test]
+fn a_file_that_others_changed_is_read_anew_when_it_is_opened() {
+    let changes: [fn(&mut FakeServer); 3] = [
+        |server| server.attr_mut("f").modified.nanoseconds += 1,
+        |server| server.attr_mut("f").changed.seconds += 1,
+        |server| {
+            server.file("f", b"other content");
+        },
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        for waits in [false, true] {
+            let mounted = mount(options(CacheMode::Auto), |server| {
+                server.file("f", b"content");
+            });
+            mounted.read_once("f");
+            mounted.server(change);
+            let asks = if waits { opcode::LOOKUP } else { opcode::GETATTR };
+            if waits {
+                mounted.advance(SECOND);
+            }
+            let (content, sent) = mounted.read_once("f");
+            assert_eq!(sent, [&[asks][..], &OPENED].concat(), "{at} {waits}");
+            assert_eq!(content, mounted.content("f"));
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
+fn the_server_may_want_pages_kept() {
+    let mounted = mount(CacheOptions { lazy_open: false, ..options(CacheMode::Auto) }, |server| {
+        // With this flag pages go as soon as the attributes are others.
+        server.options.init_flags &= !crate::InitFlags::AUTO_INVAL_DATA.bits();
+        server.file("f", b"content");
+    });
+    mounted.read_once("f");
+    mounted.server(|server| {
+        server.options.fopen_flags = KEEP_CACHE;
+        server.attr_mut("f").modified.seconds += 1;
+    });
+    let (content, sent) = mounted.read_once("f");
+    assert_eq!((&content[..], &sent[..]), (&b"content"[..], &[opcode::GETATTR, opcode::OPEN, opcode::RELEASE][..]));
+    mounted.unmount();
+}
+
+#[test]
+fn where_the_server_wants_to_be_asked_nothing_is_kept() {
+    for cache in all_options() {
+        for lazy_open in [true, false] {
+            let cache = CacheOptions { lazy_open, ..cache.clone() };
+            let mounted = mount(cache, |server| {
+                server.options.fopen_flags = DIRECT_IO;
+                server.file("f", b"content");
+            });
+            mounted.read_once("f");
+            for changed in [&b"Content"[..], b"other"] {
+                mounted.others_write("f", changed);
+                let file = mounted.sent_by(|| mounted.fs.open("f").unwrap());
+                assert_eq!(file.1.last(), Some(&opcode::OPEN), "it is known that it cannot be opened later");
+                assert_eq!(read_from(&file.0, 0), changed);
+                mounted.others_write("f", b"while it is open");
+                assert_eq!(read_from(&file.0, 0), b"while it is open");
+            }
+            let file = read_write().open(&mounted.fs, "f").unwrap();
+            assert_eq!(mounted.sends(|_| file.write_at(0, b"W")), [opcode::WRITE]);
+            assert_eq!(mounted.cached_bytes(), 0);
+            drop(file);
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
+fn where_nobody_else_changes_anything_nothing_is_asked() {
+    let mounted = with_file(options(CacheMode::Always), 3 * PAGE_BYTES);
+    mounted.read_once("f");
+    mounted.others_write("f", b"something else");
+    mounted.advance(1000 * SECOND);
+    assert_eq!(mounted.read_once("f"), (pattern(3 * PAGE_BYTES), vec![]));
+    mounted.fs.drop_caches();
+    assert_eq!(mounted.read_once("f").0, b"something else");
+    mounted.unmount();
+}
+
+#[test]
+fn what_others_append_is_seen_when_the_attributes_expire() {
+    for bytes in [0, 5, PAGE_BYTES] {
+        let mounted = with_file(options(CacheMode::Auto), bytes);
+        let file = mounted.fs.open("f").unwrap();
+        read_from(&file, 0);
+        mounted.others_write("f", &pattern(bytes + 10));
+        assert_eq!(mounted.sent_by(|| read_from(&file, bytes as u64)), (vec![], vec![]));
+        mounted.advance(SECOND);
+        assert_eq!(read_from(&file, 0), pattern(bytes + 10));
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn attributes_that_tell_of_a_change_drop_pages_if_the_server_wants_that() {
+    for explicit in [false, true] {
+        let mounted = mount(options(CacheMode::Auto), |server| {
+            if explicit {
+                server.options.init_flags |= crate::InitFlags::EXPLICIT_INVAL_DATA.bits();
+            }
+            server.file("f", b"content");
+        });
+        let file = mounted.fs.open("f").unwrap();
+        read_from(&file, 0);
+        mounted.others_write("f", b"Content");
+        mounted.advance(SECOND);
+        assert_eq!(mounted.sent_by(|| file.read_at(0, &mut [0; 7])), (Ok(7), vec![]), "nobody asked");
+        mounted.fs.metadata("f").unwrap();
+        let expected = if explicit { b"content" } else { b"Content" };
+        let mut buffer = [0; 7];
+        file.read_at(0, &mut buffer).unwrap();
+        assert_eq!(buffer, *expected);
+        drop(file);
+        // Whoever opens it sees the change.
+        assert_eq!(mounted.read_once("f").0, b"Content");
+        mounted.unmount();
+    }
+}

@@ -1,0 +1,307 @@
+//! Writes that the server gets later.
+
+use super::*;
+use crate::InitFlags;
+use crate::Instant;
+
+const MODES: [CacheMode; 2] = [CacheMode::Auto, CacheMode::Always];
+
+fn count(sent: &[u32], opcode: u32) -> usize {
+    sent.iter().filter(|&&one| one == opcode).count()
+}
+
+/// Mounts with the file "f", of servers that agree to collect writes and of others.
+fn mounts(bytes: usize) -> Vec<Mounted> {
+    let mut mounts = Vec::new();
+    for mode in MODES {
+        for agrees in [false, true] {
+            mounts.push(mount(collecting(mode), |server| {
+                server.file("f", pattern(bytes));
+                if agrees {
+                    server.options.init_flags |= InitFlags::WRITEBACK_CACHE.bits();
+                }
+            }));
+        }
+    }
+    mounts
+}
+
+#[test]
+fn small_writes_become_large_ones() {
+    for mounted in mounts(0) {
+        let mut file = mounted.fs.create("new").unwrap();
+        let sent = mounted.sends(|_| (0..64).try_for_each(|at| file.write_all(&[at + 1; 4096])));
+        assert_eq!(sent, NO_REQUESTS);
+        let sent = mounted.sends(|_| file.sync_all());
+        assert_eq!(sent, [opcode::WRITE, opcode::WRITE, opcode::WRITE, opcode::WRITE, opcode::FSYNC]);
+        let expected: Vec<u8> = (0..64).flat_map(|at| [at + 1; 4096]).collect();
+        assert!(mounted.content("new") == expected);
+        assert_eq!(mounted.sends(|_| file.sync_all()), [opcode::FSYNC], "once");
+        assert_eq!(mounted.sends(|_| file.close()), [opcode::FLUSH, opcode::RELEASE]);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn closing_writes() {
+    for mounted in mounts(3) {
+        let mut file = mounted.fs.create("f").unwrap();
+        file.write_all(b"collected").unwrap();
+        assert_eq!(mounted.content("f"), b"");
+        assert_eq!(mounted.sends(|_| file.close()), [opcode::WRITE, opcode::FLUSH, opcode::RELEASE]);
+        assert_eq!(mounted.content("f"), b"collected");
+        assert_eq!(mounted.server(|server| server.open_handles()), 0);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn everything_is_written_when_the_mount_is_synchronised_or_its_caches_are_dropped() {
+    let actions: [fn(&VirtioFs); 2] = [|fs| fs.sync().unwrap(), VirtioFs::drop_caches];
+    for action in actions {
+        let mounted = with_file(collecting(CacheMode::Auto), 0);
+        let files: Vec<_> = (0..5).map(|at| mounted.fs.create(format!("f{at}")).unwrap()).collect();
+        files.iter().for_each(|file| file.write_all_at(0, b"collected").unwrap());
+        action(&mounted.fs);
+        for at in 0..files.len() {
+            assert_eq!(mounted.content(&format!("f{at}")), b"collected");
+            assert_eq!(mounted.fs.read(format!("f{at}")).unwrap(), b"collected");
+        }
+        drop(files);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn what_is_old_is_written_by_and_by() {
+    let mounted = with_file(CacheOptions { dirty_age: 5 * SECOND, ..collecting(CacheMode::Auto) }, 0);
+    assert_eq!(mounted.fs.maintain(), None);
+    let (one, other) = (mounted.fs.create("one").unwrap(), mounted.fs.create("other").unwrap());
+    one.write_all_at(0, b"1").unwrap();
+    mounted.advance(2 * SECOND);
+    other.write_all_at(0, b"2").unwrap();
+    one.write_all_at(1, b"1").unwrap();
+    assert_eq!(mounted.sent_by(|| mounted.fs.maintain()), (Some(Instant(5 * SECOND)), vec![]));
+    mounted.advance(3 * SECOND);
+    let (next, sent) = mounted.sent_by(|| mounted.fs.maintain());
+    assert_eq!((next, count(&sent, opcode::WRITE)), (Some(Instant(7 * SECOND)), 1));
+    assert_eq!((mounted.content("one"), mounted.content("other")), (b"11".to_vec(), vec![]));
+    mounted.advance(2 * SECOND);
+    assert_eq!(mounted.fs.maintain(), None);
+    assert_eq!(mounted.content("other"), b"2");
+    drop((one, other));
+    mounted.unmount();
+}
+
+#[test]
+fn what_takes_too_much_memory_is_written() {
+    for budget in [16 * 4096, 64 * 4096, 1 << 20] {
+        let cache = CacheOptions { max_data_bytes: budget, ..collecting(CacheMode::Auto) };
+        let mounted = with_file(cache, 0);
+        let mut file = mounted.fs.create("new").unwrap();
+        for chunk in pattern(2 << 20).chunks(5000) {
+            file.write_all(chunk).unwrap();
+            assert!(mounted.cached_bytes() <= budget as u64);
+        }
+        assert!(mounted.content("new").len() > (2 << 20) - budget);
+        let writes = mounted.count(opcode::WRITE);
+        assert!(writes <= 4 * (2 << 20) / (budget / 2).min(64 << 10), "{writes} for {budget}");
+        assert!(read_from(&mounted.fs.open("new").unwrap(), 0)[..] == pattern(2 << 20)[..1 << 20]);
+        drop(file);
+        assert!(mounted.content("new") == pattern(2 << 20));
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn size_and_time_are_the_guests_while_something_is_collected_and_the_servers_afterwards() {
+    for mounted in mounts(10) {
+        mounted.advance(100 * SECOND);
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        file.write_all_at(20, b"more").unwrap();
+        let own = Timestamp { seconds: 100, nanoseconds: 0 };
+        for attr in [*file.metadata().unwrap().attr(), *mounted.fs.metadata("f").unwrap().attr()] {
+            assert_eq!((attr.size_bytes, attr.modified), (24, own));
+        }
+        mounted.advance(10 * SECOND);
+        assert_eq!(mounted.fs.metadata("f").unwrap().len(), 24, "also when the server was asked again");
+        for entry in mounted.fs.read_dir("/").unwrap() {
+            assert_eq!(entry.unwrap().metadata().unwrap().len(), 24);
+        }
+        file.sync_all().unwrap();
+        let attr = mounted.server(|server| server.attr("f"));
+        assert_eq!(attr.size_bytes, 24);
+        assert_eq!(*file.metadata().unwrap().attr(), attr);
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn who_appends_appends_to_what_others_appended() {
+    for mounted in mounts(3) {
+        let open = || OpenOptions::new().append(true).open(&mounted.fs, "f").unwrap();
+        let (mut one, mut other) = (open(), open());
+        for _ in 0..3 {
+            one.write_all(b"one").unwrap();
+            other.write_all(b"other").unwrap();
+        }
+        other.sync_all().unwrap();
+        one.write_all(b"!").unwrap();
+        drop((one, other));
+        let expected = [&pattern(3)[..], b"oneotheroneotheroneother!"].concat();
+        assert_eq!(mounted.content("f"), expected);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn who_may_only_write_reads_the_rest_of_a_page_all_the_same() {
+    for mounted in mounts(3 * PAGE_BYTES) {
+        let file = OpenOptions::new().write(true).open(&mounted.fs, "f").unwrap();
+        assert_eq!(mounted.sent_u32(opcode::OPEN, 40) & 3, 2, "it is opened for both");
+        let sent = mounted.sends(|_| file.write_all_at(PAGE + 5, b"written"));
+        assert_eq!(sent, [opcode::READ]);
+        assert_eq!(file.read_at(0, &mut [0]), Err(Error::Invalid(Errno::EBADF)));
+        let mut expected = pattern(3 * PAGE_BYTES);
+        expected[PAGE_BYTES + 5..][..7].copy_from_slice(b"written");
+        assert!(read_from(&mounted.fs.open("f").unwrap(), 0) == expected);
+        drop(file);
+        assert!(mounted.content("f") == expected);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn where_reading_is_not_allowed_writes_go_to_the_server_at_once() {
+    for mounted in mounts(3 * PAGE_BYTES) {
+        mounted.fs.read("f").unwrap();
+        mounted.server(|server| {
+            server.fault(opcode::OPEN, 0, Fault::Refuse(Errno::EACCES));
+        });
+        let file = OpenOptions::new().write(true).open(&mounted.fs, "f").unwrap();
+        assert_eq!(mounted.sent_u32(opcode::OPEN, 40) & 3, 1);
+        assert_eq!(mounted.sends(|_| file.write_all_at(PAGE + 5, b"written")), [opcode::WRITE]);
+        let reader = mounted.fs.open("f").unwrap();
+        assert!(read_from(&reader, 0) == mounted.content("f"));
+        drop((file, reader));
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn before_what_is_written_behind_the_end_are_zeroes() {
+    for mounted in mounts(10) {
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        for at in [50, 5000, 7 * PAGE + 3] {
+            file.write_all_at(at, b"behind").unwrap();
+        }
+        let mut expected = pattern(10);
+        for at in [50, 5000, 7 * PAGE_BYTES + 3] {
+            expected.resize(at, 0);
+            expected.extend_from_slice(b"behind");
+        }
+        let content = read_from(&file, 0);
+        assert!(content == expected);
+        file.sync_all().unwrap();
+        assert!(mounted.content("f") == expected);
+        assert!(read_from(&file, 0) == expected);
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn zeroes_before_what_is_written_behind_the_end_need_not_be_kept() {
+    let mounted = with_file(collecting(CacheMode::Auto), 10);
+    let file = read_write().open(&mounted.fs, "f").unwrap();
+    file.write_all_at(20 * PAGE, b"behind").unwrap();
+    let mut buffer = vec![1; PAGE_BYTES];
+    assert_eq!(file.read_at(12 * PAGE + 7, &mut buffer), Ok(PAGE_BYTES));
+    assert_eq!(buffer, vec![0; PAGE_BYTES]);
+    drop(file);
+    mounted.unmount();
+}
+
+#[test]
+fn everybody_reads_what_was_collected() {
+    for mounted in mounts(3 * PAGE_BYTES) {
+        let reader = mounted.fs.open("f").unwrap();
+        read_from(&reader, 0);
+        let writer = read_write().open(&mounted.fs, "f").unwrap();
+        writer.write_all_at(PAGE - 3, b"collected").unwrap();
+        let mut expected = pattern(3 * PAGE_BYTES);
+        expected[PAGE_BYTES - 3..][..9].copy_from_slice(b"collected");
+        assert!(read_from(&reader, 0) == expected);
+        let (content, sent) = mounted.sent_by(|| mounted.fs.read("f").unwrap());
+        assert!(content == expected);
+        assert_eq!(count(&sent, opcode::READ) + count(&sent, opcode::WRITE), 0);
+        drop((reader, writer));
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn who_reads_and_writes_past_the_cache_finds_what_was_collected() {
+    for mounted in mounts(100) {
+        let collecting = read_write().open(&mounted.fs, "f").unwrap();
+        mounted.server(|server| server.options.fopen_flags = DIRECT_IO);
+        let direct = read_write().open(&mounted.fs, "f").unwrap();
+        collecting.write_all_at(10, b"collected").unwrap();
+        assert_eq!(read_from(&direct, 10)[..9], *b"collected");
+        collecting.write_all_at(10, b"COLLECTED").unwrap();
+        direct.write_all_at(13, b"direct").unwrap();
+        assert_eq!(read_from(&collecting, 10)[..9], *b"COLdirect");
+        assert_eq!(mounted.content("f")[10..19], *b"COLdirect");
+        drop((collecting, direct));
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn a_file_that_loses_its_name_is_still_written() {
+    let mounted = mount(collecting(CacheMode::Auto), |server| {
+        server.options.keeps_unlinked = false;
+        server.file("f", "content").file("g", "other");
+    });
+    let file = read_write().open(&mounted.fs, "f").unwrap();
+    file.write_all_at(0, b"C").unwrap();
+    mounted.fs.rename("g", "f").unwrap();
+    file.write_all_at(7, b"!").unwrap();
+    assert_eq!(read_from(&file, 0), b"Content!");
+    file.sync_all().unwrap();
+    mounted.fs.drop_caches();
+    assert_eq!(read_from(&file, 0), b"Content!");
+    assert_eq!(mounted.content("f"), b"other");
+    drop(file);
+    mounted.unmount();
+}
+
+#[test]
+fn a_page_that_was_read_before_it_was_written_and_arrives_later_is_not_kept() {
+    for mounted in mounts(3 * PAGE_BYTES) {
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        let write = || {
+            file.write_all_at(0, &[9; PAGE_BYTES]).unwrap();
+            file.sync_all().unwrap();
+        };
+        mounted.overtake(opcode::READ, |_| drop(read_from(&file, 0)), |_| write());
+        assert!(read_from(&file, 0) == mounted.content("f"));
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn what_is_written_while_the_server_gets_the_last_is_written_later() {
+    for mounted in mounts(0) {
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        file.write_all_at(0, b"first").unwrap();
+        mounted.overtake(opcode::WRITE, |_| file.sync_all().unwrap(), |_| file.write_all_at(0, b"SECOND").unwrap());
+        assert_eq!(read_from(&file, 0), b"SECOND");
+        assert_eq!(file.metadata().unwrap().len(), 6);
+        drop(file);
+        assert_eq!(mounted.content("f"), b"SECOND");
+        mounted.unmount();
+    }
+}
