@@ -28,6 +28,11 @@ pub fn mount_options() -> MountOptions {
     MountOptions { cache, ..MountOptions::default() }
 }
 
+/// Whether the tests' mounts cache anything.
+pub(crate) fn caches() -> bool {
+    mount_options().cache.mode != CacheMode::None
+}
+
 /// Whether the tests' writes are collected.
 pub(crate) fn writes_back() -> bool {
     mount_options().cache.writeback
