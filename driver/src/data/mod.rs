@@ -22,8 +22,8 @@ pub(crate) use pool::Pool;
 pub(crate) use read::{Reading, read, read_kept};
 pub(crate) use readahead::Readahead;
 
-/// The unit of the cache. README's benchmark compares others: smaller ones cost more requests for random reads, larger
-/// ones more bytes.
+/// The unit of the cache. 4,096 random reads of 4 KiB in 64 MiB cost 3,603 READs of 14 MiB in all with units of 4 KiB, 2,590
+/// of 41 MiB with these, and 1,007 of 63 MiB with 64 KiB: nearly all of the file, and budget for few places of it.
 pub(crate) const PAGE_BYTES: usize = 16 << 10;
 
 #[cfg(test)]
