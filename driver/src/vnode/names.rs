@@ -63,8 +63,8 @@ impl Node {
             !exclusive && (self.is_checked() || self.superblock().expect_writable().is_err() || self.knows(name));
         for _ in 0..CREATE_ATTEMPTS {
             if looks_first {
-                match self.lookup(name.bytes()) {
-                    Ok((node, attr)) => return node.open_found(flags, attr),
+                match self.find(name) {
+                    Ok((node, told)) => return node.open_found(flags, told),
                     Err(error) if error.errno() == Errno::ENOENT => {}
                     Err(error) => return Err(error),
                 }
@@ -87,10 +87,17 @@ impl Node {
         Err(Error::Refused(Errno::EBUSY))
     }
 
-    /// Opens what was found with these attributes.
-    fn open_found(&self, flags: OpenFlags, attr: Attr) -> Result<(OpenFile, Option<Attr>), Error> {
-        let (file, _) = self.open_knowing(flags, Some(attr))?;
-        Ok((file, if flags.contains(OpenFlags::TRUNCATE) { None } else { Some(attr) }))
+    /// Finds `name` in this directory, and the attributes if the server was asked.
+    fn find(&self, name: Name<'_>) -> Result<(Self, Option<Attr>), Error> {
+        self.permit(Access::EXECUTE)?;
+        let found = self.view().find(self.inode(), name, self.cache().now())?;
+        Ok((Self::new(found.inode, self.view().clone()), found.told))
+    }
+
+    /// Opens what was found, with these attributes if the server has just told them.
+    fn open_found(&self, flags: OpenFlags, told: Option<Attr>) -> Result<(OpenFile, Option<Attr>), Error> {
+        let (file, attr) = self.open_knowing(flags, told)?;
+        Ok((file, if flags.contains(OpenFlags::TRUNCATE) { None } else { attr }))
     }
 
     fn create_unchecked(&self, name: Name<'_>, flags: OpenFlags, permissions: u16) -> Result<(OpenFile, Attr), Error> {

@@ -138,3 +138,16 @@ fn attributes_that_tell_of_a_change_drop_pages_if_the_server_wants_that() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn a_file_is_as_new_when_it_might_have_to_be_made() {
+    let mounted = mount(options(CacheMode::Auto), |server| {
+        server.file("f", b"content");
+    });
+    mounted.read_once("f");
+    mounted.others_write("f", b"Content");
+    let file = read_write().create(true).open(&mounted.fs, "f").unwrap();
+    assert_eq!(read_from(&file, 0), b"Content");
+    drop(file);
+    mounted.unmount();
+}
