@@ -141,10 +141,11 @@ impl Node {
         self.superblock().expect_writable()?;
         self.permit(Access::WRITE | Access::EXECUTE)?;
         let Mode { permissions, umask } = self.mode(permissions);
-        let tmpfile = Tmpfile { flags: flags | OpenFlags::TMPFILE, permissions, umask };
+        let opened_as = self.opens_as(flags);
+        let tmpfile = Tmpfile { flags: opened_as | OpenFlags::TMPFILE, permissions, umask };
         let stamp = self.cache().stamp();
         let created = supported(self.call_making(&tmpfile, Vec::new()))?;
-        OpenFile::created(self, &created, flags, flags, &stamp)
+        OpenFile::created(self, &created, flags, opened_as, &stamp)
     }
 
     /// Makes a file, fifo, socket or device node in this directory; `rdev` is a device's number in Linux's 32-bit

@@ -305,3 +305,20 @@ fn what_is_written_while_the_server_gets_the_last_is_written_later() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn files_without_a_name_are_collected_too() {
+    let mounted = mount(collecting(CacheMode::Auto), |server| {
+        server.options.refused.clear();
+    });
+    let (file, _) = mounted.fs.root().tmpfile(OpenFlags::WRITE_ONLY | OpenFlags::APPEND, 0o600).unwrap();
+    file.write_at(0, &[1; 100]).unwrap();
+    mounted.fs.drop_caches();
+    // Into a page that has to be read first.
+    file.write_at(0, &[2; 100]).unwrap();
+    file.flush(crate::LockOwner(1)).unwrap();
+    file.node().link(mounted.fs.root(), "named").unwrap();
+    assert_eq!(mounted.content("named"), [[1; 100], [2; 100]].concat());
+    drop(file);
+    mounted.unmount();
+}
