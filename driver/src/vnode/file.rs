@@ -193,7 +193,7 @@ impl OpenFile {
     }
 
     fn new(node: Node, flags: OpenFlags) -> Self {
-        let writes_back = node.cache().options().writes_back() && flags.is_writing();
+        let writes_back = node.collects_writes(flags);
         let owner = LockOwner(node.superblock().new_lock_owner());
         let failures = node.inode().used_data().map_or(0, |data| data.failures());
         Self {
@@ -419,10 +419,17 @@ impl Node {
             && (self.opens_late(flags) || has_pages())
     }
 
+    /// Whether what is written to a file that is opened like this is collected. Who asks for each write to be durable, or
+    /// to go past the cache, has it so.
+    fn collects_writes(&self, flags: OpenFlags) -> bool {
+        let at_once = OpenFlags::SYNC | OpenFlags::DSYNC | OpenFlags::DIRECT;
+        self.cache().options().writes_back() && flags.is_writing() && !flags.intersects(at_once)
+    }
+
     /// How the server is to open what a caller opens with `flags`. To write back it is opened for reading, too, for pages
     /// of which a part is written; where it ends is the driver's business then.
     pub(super) fn opens_as(&self, flags: OpenFlags) -> OpenFlags {
-        if self.cache().options().writes_back() && flags.is_writing() {
+        if self.collects_writes(flags) {
             (flags - OpenFlags::WRITE_ONLY - OpenFlags::APPEND) | OpenFlags::READ_WRITE
         } else {
             flags

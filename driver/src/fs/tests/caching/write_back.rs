@@ -322,3 +322,19 @@ fn files_without_a_name_are_collected_too() {
     drop(file);
     mounted.unmount();
 }
+
+#[test]
+fn who_asks_for_it_has_each_write_at_the_server() {
+    for flags in [OpenFlags::SYNC, OpenFlags::DSYNC, OpenFlags::DIRECT] {
+        for mounted in mounts(100) {
+            let file = read_write().custom_flags(flags).open(&mounted.fs, "f").unwrap();
+            assert_eq!(mounted.sends(|_| file.write_at(5, b"written")), [opcode::WRITE], "{flags:?}");
+            assert!(read_from(&file, 0) == mounted.content("f"));
+            drop(file);
+            let file = read_write().create_new(true).custom_flags(flags).open(&mounted.fs, "new").unwrap();
+            assert_eq!(mounted.sends(|_| file.write_at(5, b"written")), [opcode::WRITE], "{flags:?}");
+            drop(file);
+            mounted.unmount();
+        }
+    }
+}
