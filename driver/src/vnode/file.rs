@@ -133,6 +133,7 @@ impl OpenFile {
             match Handle::open(node, node.opens_as(flags), self.owner) {
                 Ok(handle) if handle.is_direct() => self.writes_back = false,
                 Ok(handle) => {
+                    *self.is_direct.get_mut() = false;
                     *self.handle.get_mut() = Some(Arc::new(handle));
                     return Ok(());
                 }

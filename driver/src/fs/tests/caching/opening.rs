@@ -151,3 +151,20 @@ fn a_file_is_as_new_when_it_might_have_to_be_made() {
     drop(file);
     mounted.unmount();
 }
+
+#[test]
+fn a_file_that_need_not_be_asked_for_any_more_is_cached_again() {
+    for cache in all_options() {
+        let mounted = mount(CacheOptions { lazy_open: false, ..cache.clone() }, |server| {
+            server.options.fopen_flags = DIRECT_IO;
+            server.file("f", b"content");
+        });
+        mounted.read_once("f");
+        mounted.server(|server| server.options.fopen_flags = 0);
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        assert_eq!(read_from(&file, 0), b"content");
+        assert_eq!(mounted.sent_by(|| read_from(&file, 0)), (b"content".to_vec(), vec![]), "{cache:?}");
+        drop(file);
+        mounted.unmount();
+    }
+}
