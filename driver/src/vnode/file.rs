@@ -242,6 +242,24 @@ impl OpenFile {
         Ok(handle)
     }
 
+    /// As [`Self::handle`], of this file alone: others share what was opened for all when the inode lost a name.
+    pub(super) fn own_handle(&self) -> Result<Arc<Handle>, Error> {
+        let handle = self.handle()?;
+        if handle.owner == self.owner {
+            return Ok(handle);
+        }
+        let opened = Arc::new(Handle::open(&self.node, self.flags, self.owner)?);
+        let mut own = self.handle.lock();
+        let shared = match &*own {
+            // Another thread was faster.
+            Some(first) if first.owner == self.owner => return Ok(first.clone()),
+            _ => own.replace(opened.clone()),
+        };
+        drop(own);
+        drop(shared);
+        Ok(opened)
+    }
+
     /// The server has opened the file, or it is closed.
     fn is_late_no_more(&self) {
         if self.is_late.swap(false, Ordering::Relaxed) && self.node.inode().opened_or_closed() {

@@ -163,3 +163,19 @@ fn a_name_that_cannot_be_removed_leaves_no_file_open() {
     assert_eq!(mounted.server(|server| server.open_handles()), 0);
     mounted.unmount();
 }
+
+#[test]
+fn who_locks_a_file_that_lost_its_name_has_the_lock_alone() {
+    let mounted = mount(options(CacheMode::Auto), |server| {
+        server.options.init_flags |= crate::InitFlags::FLOCK_LOCKS.bits();
+        server.file("f", "content");
+    });
+    let (one, other) = (mounted.fs.open("f").unwrap(), mounted.fs.open("f").unwrap());
+    mounted.fs.remove_file("f").unwrap();
+    one.lock().unwrap();
+    assert_eq!(other.try_lock(), Err(Error::Refused(Errno::EAGAIN)));
+    drop(one);
+    other.try_lock().unwrap();
+    drop(other);
+    mounted.unmount();
+}
