@@ -117,7 +117,8 @@ impl OpenFile {
                 Ok(_) => {
                     self.node.superblock().dirty.add(handle);
                     if pool.is_dirty_enough() {
-                        handle.write_back();
+                        // Most of it may be of files that nobody writes to at the moment.
+                        self.node.superblock().dirty.write_all();
                     }
                     return Ok(true);
                 }
@@ -134,9 +135,9 @@ impl OpenFile {
                         spare.push(page);
                     }
                     if spare.len() < count {
-                        // Pages of this file may be in the way.
+                        // Dirty pages may be in the way.
                         spare.clear();
-                        handle.write_back();
+                        self.node.superblock().dirty.write_all();
                     }
                 }
             }

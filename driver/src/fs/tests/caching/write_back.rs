@@ -338,3 +338,17 @@ fn who_asks_for_it_has_each_write_at_the_server() {
         }
     }
 }
+
+#[test]
+fn what_others_collected_makes_room_too() {
+    let cache = CacheOptions { max_data_bytes: 16 * PAGE_BYTES, ..collecting(CacheMode::Auto) };
+    let mounted = with_file(cache, 0);
+    let idle: Vec<_> = (0..7).map(|at| mounted.fs.create(format!("idle{at}")).unwrap()).collect();
+    idle.iter().for_each(|file| file.write_all_at(0, &[1; PAGE_BYTES]).unwrap());
+    let mut busy = mounted.fs.create("busy").unwrap();
+    let sent = mounted.sends(|_| pattern(8 * PAGE_BYTES).chunks(512).try_for_each(|chunk| busy.write_all(chunk)));
+    assert!(count(&sent, opcode::WRITE) < 16, "{}", count(&sent, opcode::WRITE));
+    drop((idle, busy));
+    assert!(mounted.content("busy") == pattern(8 * PAGE_BYTES));
+    mounted.unmount();
+}
