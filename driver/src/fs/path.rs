@@ -2,7 +2,7 @@
 
 use super::Metadata;
 use crate::cache::Inode;
-use crate::vnode::{self, Access, Node, OpenFile, OpenFlags};
+use crate::vnode::{self, Access, Node, OpenFile, OpenFlags, Told};
 use crate::wire::{Attr, FileType, Name};
 use crate::{Errno, Error};
 use alloc::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) struct Found<'r> {
 struct Step {
     inode: Arc<Inode>,
     /// The attributes, if the way there asked for them.
-    told: Option<Attr>,
+    told: Option<Told>,
 }
 
 impl Found<'_> {
@@ -47,7 +47,7 @@ impl Found<'_> {
 
     /// The attributes, asked for if need be.
     pub(super) fn attr(&self) -> Result<Attr, Error> {
-        match self.step.told.or_else(|| self.step.inode.attr(self.root.cache().now())) {
+        match self.step.told.map(|told| told.attr).or_else(|| self.step.inode.attr(self.root.cache().now())) {
             Some(attr) => Ok(attr),
             None => self.node().getattr(),
         }
@@ -73,7 +73,7 @@ impl Step {
         }
         let node = Node::new(self.inode.clone(), root.view().clone());
         match &self.told {
-            Some(own) => node.permit_knowing(own, Access::EXECUTE),
+            Some(told) => node.permit_knowing(&told.attr, Access::EXECUTE),
             None => node.permit(Access::EXECUTE),
         }
     }

@@ -66,8 +66,9 @@ impl OpenFile {
             && data.has_version()
             && self.node.inode().attr(cache.now()).is_none();
         if ends {
+            let stamp = cache.stamp();
             let attr = self.node.ask_attr(self.open_fh())?;
-            data.seen(data::Version::of(&attr));
+            data.seen(data::Version::of(&attr), || self.node.inode().unchanged_since(&stamp));
         }
         Ok(())
     }
@@ -123,8 +124,9 @@ impl OpenFile {
                     return Ok(true);
                 }
                 Err(Need::End) => {
+                    let stamp = self.node.cache().stamp();
                     let size_bytes = self.node.ask_attr(handle.fh)?.size_bytes;
-                    data.learn_end(size_bytes);
+                    data.learn_end(size_bytes, || self.node.inode().unchanged_since(&stamp));
                 }
                 Err(Need::Read(index)) => {
                     self.read_with(handle, data, index * PAGE_BYTES as u64, &mut [0])?;
@@ -174,6 +176,8 @@ impl super::Node {
     ) -> Result<T, Error> {
         let changing = self.inode().data().map(|data| (data, data.begin_change()));
         let result = ask();
+        // First this: what was asked for before is not believed of the pages once they are changed.
+        self.inode().note_change();
         if let Some((data, changing)) = changing {
             let change = change(data, &result);
             data.end_change(changing, &change);
@@ -182,7 +186,6 @@ impl super::Node {
                 self.write_back();
             }
         }
-        self.inode().note_change();
         result
     }
 

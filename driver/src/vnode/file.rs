@@ -2,7 +2,7 @@
 
 use super::handle::Handle;
 use super::node::unless_lacking;
-use super::{Node, Permissions};
+use super::{Node, Permissions, Told};
 use crate::cache::Stamp;
 use crate::data::{Change, Readahead, Version};
 use crate::wire::{
@@ -54,7 +54,7 @@ pub enum Durability {
 
 impl OpenFile {
     /// Opens a file of which the server has just told the attributes, if `told`. Gives them, if they are known.
-    pub(super) fn open(node: Node, flags: OpenFlags, told: Option<Attr>) -> Result<(Self, Option<Attr>), Error> {
+    pub(super) fn open(node: Node, flags: OpenFlags, told: Option<Told>) -> Result<(Self, Option<Attr>), Error> {
         match node.file_type() {
             FileType::Regular if flags.contains(OpenFlags::DIRECTORY) => return Err(Error::Invalid(Errno::ENOTDIR)),
             FileType::Regular => {}
@@ -67,11 +67,14 @@ impl OpenFile {
             node.superblock().expect_writable()?;
         }
         let told = match told {
-            None if node.is_asked_at_open(flags) => Some(node.ask_attr(None)?),
+            None if node.is_asked_at_open(flags) => {
+                let stamp = node.cache().stamp();
+                Some(Told { attr: node.ask_attr(None)?, stamp })
+            }
             told => told,
         };
         if node.is_checked() {
-            let own = told.map_or_else(|| node.owner_and_mode(), Ok)?;
+            let own = told.map_or_else(|| node.owner_and_mode(), |told| Ok(told.attr))?;
             node.permit_knowing(&own, access)?;
             if flags.contains(OpenFlags::NOATIME) {
                 node.expect_owner(&own)?;
@@ -79,11 +82,11 @@ impl OpenFile {
         }
         let file = Self::open_unchecked(node, flags)?;
         if !flags.contains(OpenFlags::TRUNCATE)
-            && let Some(attr) = &told
+            && let Some(told) = &told
         {
-            file.trust_pages_of(attr);
+            file.trust_pages_of(told);
         }
-        Ok((file, told))
+        Ok((file, told.map(|told| told.attr)))
     }
 
     /// As [`Self::open`], of a regular file that the user may open.
@@ -212,15 +215,17 @@ impl OpenFile {
         }
     }
 
-    /// The file was opened when it had these attributes: what is kept of its content has to belong to them.
-    fn trust_pages_of(&self, attr: &Attr) {
+    /// The file was opened when it had these attributes: what is kept of its content has to belong to them. Unless it was
+    /// changed here since they were asked for: then they are older than what is known.
+    fn trust_pages_of(&self, Told { attr, stamp }: &Told) {
+        let is_new = || self.node.inode().unchanged_since(stamp);
         let Some(data) = self.node.inode().data() else { return };
         match self.node.cache().options().mode {
             CacheMode::Auto => {
                 let kept = self.handle.lock().as_ref().is_some_and(|handle| handle.keeps_cache());
-                data.opened(Version::of(attr), kept);
+                data.opened(Version::of(attr), kept, is_new);
             }
-            CacheMode::None | CacheMode::Always => data.learn_end(attr.size_bytes),
+            CacheMode::None | CacheMode::Always => data.learn_end(attr.size_bytes, is_new),
         }
     }
 

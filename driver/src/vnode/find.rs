@@ -1,7 +1,7 @@
 //! Finding what a name leads to: in the cache, or by asking the server.
 
 use super::{Node, View};
-use crate::cache::{Dentry, Inode};
+use crate::cache::{Dentry, Inode, Stamp};
 use crate::wire::{Attr, LookedUp, Lookup, Name};
 use crate::{Errno, Error, Instant};
 use alloc::sync::Arc;
@@ -11,7 +11,15 @@ use core::time::Duration;
 pub(crate) struct Found {
     pub(crate) inode: Arc<Inode>,
     /// The attributes, if the server was asked.
-    pub(crate) told: Option<Attr>,
+    pub(crate) told: Option<Told>,
+}
+
+/// Attributes that the server has just told.
+#[derive(Clone, Copy)]
+pub(crate) struct Told {
+    pub(crate) attr: Attr,
+    /// Of the request.
+    pub(crate) stamp: Stamp,
 }
 
 impl View {
@@ -38,7 +46,7 @@ impl View {
             Ok(LookedUp::Found(entry)) => {
                 let (inode, attr) = cache.inode(directory, &entry, &stamp)?;
                 learn(Dentry::Inode(inode.clone()), entry.entry_ttl);
-                Ok(Found { inode, told: Some(attr) })
+                Ok(Found { inode, told: Some(Told { attr, stamp }) })
             }
             Ok(LookedUp::Absent { ttl }) => {
                 learn(Dentry::Absent, ttl);
@@ -59,7 +67,7 @@ impl Node {
     pub(super) fn lookup_unchecked(&self, name: Name<'_>) -> Result<(Self, Attr), Error> {
         let found = self.view().find(self.inode(), name, self.cache().now())?;
         let node = Self::new(found.inode, self.view().clone());
-        let attr = found.told.map_or_else(|| node.getattr(), Ok)?;
+        let attr = found.told.map_or_else(|| node.getattr(), |told| Ok(told.attr))?;
         Ok((node, attr))
     }
 }

@@ -3,7 +3,7 @@
 use super::file::access_of;
 use super::node::{supported, unless_lacking};
 use super::permission::exists_or;
-use super::{Node, OpenFile};
+use super::{Node, OpenFile, Told};
 use crate::cache::{Dentry, Stamp};
 use crate::session::SecurityContext;
 use crate::wire::{
@@ -88,14 +88,14 @@ impl Node {
     }
 
     /// Finds `name` in this directory, and the attributes if the server was asked.
-    fn find(&self, name: Name<'_>) -> Result<(Self, Option<Attr>), Error> {
+    fn find(&self, name: Name<'_>) -> Result<(Self, Option<Told>), Error> {
         self.permit(Access::EXECUTE)?;
         let found = self.view().find(self.inode(), name, self.cache().now())?;
         Ok((Self::new(found.inode, self.view().clone()), found.told))
     }
 
     /// Opens what was found, with these attributes if the server has just told them.
-    fn open_found(&self, flags: OpenFlags, told: Option<Attr>) -> Result<(OpenFile, Option<Attr>), Error> {
+    fn open_found(&self, flags: OpenFlags, told: Option<Told>) -> Result<(OpenFile, Option<Attr>), Error> {
         let (file, attr) = self.open_knowing(flags, told)?;
         Ok((file, if flags.contains(OpenFlags::TRUNCATE) { None } else { attr }))
     }

@@ -168,3 +168,28 @@ fn a_file_that_need_not_be_asked_for_any_more_is_cached_again() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn attributes_from_before_an_own_write_say_nothing_of_the_content() {
+    for cache in all_options() {
+        let mounted = with_file(cache.clone(), PAGE_BYTES);
+        let mut file = OpenOptions::new().read(true).append(true).open(&mounted.fs, "f").unwrap();
+        read_from(&file, 0);
+        mounted.advance(2 * SECOND);
+        mounted.fs.root().cache().drop_names();
+        let late = mounted.overtake(
+            opcode::LOOKUP,
+            |fs| fs.open("f").unwrap(),
+            |_| {
+                file.write_all(&pattern(PAGE_BYTES)).unwrap();
+                file.sync_all().unwrap();
+            },
+        );
+        file.write_all(&pattern(PAGE_BYTES)).unwrap();
+        assert_eq!(read_from(&late, 0).len(), 3 * PAGE_BYTES, "{cache:?}");
+        file.sync_all().unwrap();
+        assert!(mounted.content("f") == pattern(PAGE_BYTES).repeat(3), "{cache:?}");
+        drop((file, late));
+        mounted.unmount();
+    }
+}

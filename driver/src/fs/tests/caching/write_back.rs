@@ -345,6 +345,7 @@ fn what_others_collected_makes_room_too() {
     let mounted = with_file(cache, 0);
     let idle: Vec<_> = (0..7).map(|at| mounted.fs.create(format!("idle{at}")).unwrap()).collect();
     idle.iter().for_each(|file| file.write_all_at(0, &[1; PAGE_BYTES]).unwrap());
+    idle[0].write_all_at(PAGE, &[1; PAGE_BYTES - 512]).unwrap();
     let mut busy = mounted.fs.create("busy").unwrap();
     let sent = mounted.sends(|_| pattern(8 * PAGE_BYTES).chunks(512).try_for_each(|chunk| busy.write_all(chunk)));
     assert!(count(&sent, opcode::WRITE) < 16, "{}", count(&sent, opcode::WRITE));
