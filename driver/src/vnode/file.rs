@@ -333,6 +333,10 @@ impl OpenFile {
     pub fn flush(&self, owner: LockOwner) -> Result<(), Error> {
         self.node.write_back();
         self.written.store(false, Ordering::Relaxed);
+        if self.is_late.load(Ordering::Relaxed) && !self.node.has(InitFlags::POSIX_LOCKS) {
+            // The server knows nothing of this file.
+            return self.tell_failure();
+        }
         let handle = self.handle()?;
         let flushed = match handle.wants_flush() {
             true => unless_lacking(self.node.call(&Flush { fh: handle.fh(), lock_owner: owner })).map(drop),

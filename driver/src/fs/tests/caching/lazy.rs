@@ -179,3 +179,21 @@ fn who_locks_a_file_that_lost_its_name_has_the_lock_alone() {
     drop(other);
     mounted.unmount();
 }
+
+#[test]
+fn a_file_that_was_not_opened_at_the_server_is_not_flushed_there() {
+    for keeps_locks in [false, true] {
+        let mounted = mount(options(CacheMode::Auto), |server| {
+            if keeps_locks {
+                server.options.init_flags |= crate::InitFlags::POSIX_LOCKS.bits();
+            }
+            server.file("f", "content");
+        });
+        let file = mounted.fs.open("f").unwrap();
+        // The owner may have locked the file elsewhere.
+        let expected = if keeps_locks { vec![opcode::OPEN, opcode::FLUSH] } else { vec![] };
+        assert_eq!(mounted.sends(|_| file.as_open_file().flush(crate::LockOwner(1))), expected);
+        drop(file);
+        mounted.unmount();
+    }
+}
