@@ -16,7 +16,7 @@ use spin::RwLock;
 /// # Locking
 ///
 /// One spin reader-writer lock, held for memory accesses only: readers copy out of pages side by side. The lock of the
-/// [`Pool`] is not taken under it.
+/// [`Pool`] is not taken under it, that of an inode's attributes may be.
 pub(crate) struct FileData {
     pub(super) pool: Arc<Pool>,
     pub(super) own: Weak<Self>,
@@ -149,10 +149,11 @@ impl FileData {
     }
 
     /// The file has these attributes, as the server says when it is opened. Pages that were read when it had others go,
-    /// unless the server wants them kept; dirty ones are newer than what the server knows.
-    pub(crate) fn opened(&self, version: Version, keep: bool) {
+    /// unless the server wants them kept; dirty ones are newer than what the server knows. Nothing is done unless that
+    /// `is_still_true`, which is asked when nobody can change anything about the pages.
+    pub(crate) fn opened(&self, version: Version, keep: bool, is_still_true: impl FnOnce() -> bool) {
         let mut state = self.state.write();
-        if state.is_unwritten() || state.version == Some(version) {
+        if state.is_unwritten() || state.version == Some(version) || !is_still_true() {
             return;
         }
         if !keep {
@@ -169,9 +170,9 @@ impl FileData {
     }
 
     /// As [`Self::opened`], when the attributes are learnt in passing: what is not known to be old stays.
-    pub(crate) fn seen(&self, version: Version) {
+    pub(crate) fn seen(&self, version: Version, is_still_true: impl FnOnce() -> bool) {
         if self.state.read().version.is_some_and(|own| own != version) {
-            self.opened(version, false);
+            self.opened(version, false, is_still_true);
         }
     }
 

@@ -55,6 +55,12 @@ impl Node {
         let resizing = resizing.map(|(size, data)| (size, data, data.begin_change()));
         let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
         let result = self.call(&setattr);
+        // First this: see `change_content`.
+        match &result {
+            Ok(ValidAttr { attr, ttl }) => self.inode().change_attr(attr, *ttl, &stamp),
+            // Servers may make one change after the other, and stop at the first that fails.
+            Err(_) => self.inode().note_any_change(),
+        }
         if let Some((size, data, changing)) = resizing {
             let change = if result.is_ok() { Change::Resized(size) } else { Change::Unknown(0..u64::MAX) };
             data.end_change(changing, &change);
@@ -62,17 +68,7 @@ impl Node {
                 self.write_back();
             }
         }
-        match result {
-            Ok(ValidAttr { attr, ttl }) => {
-                self.inode().change_attr(&attr, ttl, &stamp);
-                Ok(attr)
-            }
-            // Servers may make one change after the other, and stop at the first that fails.
-            Err(error) => {
-                self.inode().note_any_change();
-                Err(error)
-            }
-        }
+        result.map(|ValidAttr { attr, .. }| attr)
     }
 
     /// The attributes of the inode, and when it was made, if the server knows (FUSE_STATX, minor 39; virtiofsd lacks

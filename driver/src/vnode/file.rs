@@ -2,7 +2,7 @@
 
 use super::handle::Handle;
 use super::node::unless_lacking;
-use super::{Node, Permissions};
+use super::{Node, Permissions, Told};
 use crate::cache::Stamp;
 use crate::data::{Change, Readahead, Version};
 use crate::wire::{
@@ -54,7 +54,7 @@ pub enum Durability {
 
 impl OpenFile {
     /// Opens a file of which the server has just told the attributes, if `told`. Gives them, if they are known.
-    pub(super) fn open(node: Node, flags: OpenFlags, told: Option<Attr>) -> Result<(Self, Option<Attr>), Error> {
+    pub(super) fn open(node: Node, flags: OpenFlags, told: Option<Told>) -> Result<(Self, Option<Attr>), Error> {
         match node.file_type() {
             FileType::Regular if flags.contains(OpenFlags::DIRECTORY) => return Err(Error::Invalid(Errno::ENOTDIR)),
             FileType::Regular => {}
@@ -67,24 +67,26 @@ impl OpenFile {
             node.superblock().expect_writable()?;
         }
         let told = match told {
-            None if node.is_asked_at_open(flags) => Some(node.ask_attr(None)?),
+            None if node.is_asked_at_open(flags) => {
+                let stamp = node.cache().stamp();
+                Some(Told { attr: node.ask_attr(None)?, stamp })
+            }
             told => told,
         };
         if node.is_checked() {
-            let own = told.map_or_else(|| node.owner_and_mode(), Ok)?;
+            let own = told.map_or_else(|| node.owner_and_mode(), |told| Ok(told.attr))?;
             node.permit_knowing(&own, access)?;
             if flags.contains(OpenFlags::NOATIME) {
                 node.expect_owner(&own)?;
             }
         }
         let file = Self::open_unchecked(node, flags)?;
-        let known = told.or_else(|| file.node.inode().attr(file.node.cache().now()));
         if !flags.contains(OpenFlags::TRUNCATE)
-            && let Some(attr) = &known
+            && let Some(told) = told.or_else(|| file.node.believed())
         {
-            file.trust_pages_of(attr, told.is_some());
+            file.trust_pages_of(&told);
         }
-        Ok((file, told))
+        Ok((file, told.map(|told| told.attr)))
     }
 
     /// As [`Self::open`], of a regular file that the user may open.
@@ -134,6 +136,7 @@ impl OpenFile {
             match Handle::open(node, node.opens_as(flags), self.owner) {
                 Ok(handle) if handle.is_direct() => self.writes_back = false,
                 Ok(handle) => {
+                    *self.is_direct.get_mut() = false;
                     *self.handle.get_mut() = Some(Arc::new(handle));
                     return Ok(());
                 }
@@ -195,7 +198,7 @@ impl OpenFile {
 
     fn new(node: Node, flags: OpenFlags) -> Self {
         let is_direct = flags.contains(OpenFlags::DIRECT);
-        let writes_back = node.writes_back(flags);
+        let writes_back = node.collects_writes(flags);
         let owner = LockOwner(node.superblock().new_lock_owner());
         let failures = node.inode().used_data().map_or(0, |data| data.failures());
         Self {
@@ -213,17 +216,17 @@ impl OpenFile {
         }
     }
 
-    /// The file was opened when it had these attributes, of which the server has just `told`: what is kept of its content
-    /// has to belong to them.
-    fn trust_pages_of(&self, attr: &Attr, told: bool) {
+    /// The file was opened when it had these attributes: what is kept of its content has to belong to them. Unless it was
+    /// changed here since they were asked for: then they are older than what is known.
+    fn trust_pages_of(&self, Told { attr, stamp }: &Told) {
+        let is_new = || self.node.inode().unchanged_since(stamp);
         let Some(data) = self.node.inode().data() else { return };
         match self.node.cache().options().mode {
-            CacheMode::Auto if told => {
+            CacheMode::Auto => {
                 let kept = self.handle.lock().as_ref().is_some_and(|handle| handle.keeps_cache());
-                data.opened(Version::of(attr), kept);
+                data.opened(Version::of(attr), kept, is_new);
             }
-            CacheMode::Always => data.learn_end(attr.size_bytes),
-            CacheMode::Auto | CacheMode::None => {}
+            CacheMode::None | CacheMode::Always => data.learn_end(attr.size_bytes, is_new),
         }
     }
 
@@ -248,6 +251,24 @@ impl OpenFile {
     fn note_direct(&self, handle: &Handle) {
         let is_direct = handle.is_direct() || self.flags.contains(OpenFlags::DIRECT);
         self.is_direct.store(is_direct, Ordering::Relaxed);
+    }
+
+    /// As [`Self::handle`], of this file alone: others share what was opened for all when the inode lost a name.
+    pub(super) fn own_handle(&self) -> Result<Arc<Handle>, Error> {
+        let handle = self.handle()?;
+        if handle.owner == self.owner {
+            return Ok(handle);
+        }
+        let opened = Arc::new(Handle::open(&self.node, self.flags, self.owner)?);
+        let mut own = self.handle.lock();
+        let shared = match &*own {
+            // Another thread was faster.
+            Some(first) if first.owner == self.owner => return Ok(first.clone()),
+            _ => own.replace(opened.clone()),
+        };
+        drop(own);
+        drop(shared);
+        Ok(opened)
     }
 
     /// The server has opened the file, or it is closed.
@@ -318,6 +339,10 @@ impl OpenFile {
     pub fn flush(&self, owner: LockOwner) -> Result<(), Error> {
         self.node.write_back();
         self.written.store(false, Ordering::Relaxed);
+        if self.is_late.load(Ordering::Relaxed) && !self.node.has(InitFlags::POSIX_LOCKS) {
+            // The server knows nothing of this file.
+            return self.tell_failure();
+        }
         let handle = self.handle()?;
         let flushed = match handle.wants_flush() {
             true => unless_lacking(self.node.call(&Flush { fh: handle.fh(), lock_owner: owner })).map(drop),
@@ -428,20 +453,29 @@ impl Node {
             && (self.opens_late(flags) || has_pages())
     }
 
-    /// Whether writes of who opens this file with `flags` are collected.
-    fn writes_back(&self, flags: OpenFlags) -> bool {
-        let waits = flags.intersects(OpenFlags::DIRECT | OpenFlags::DSYNC | OpenFlags::SYNC);
-        self.cache().options().writes_back() && flags.is_writing() && !waits
+    /// Whether what is written to a file that is opened like this is collected. Who asks for each write to be durable, or
+    /// to go past the cache, has it so.
+    fn collects_writes(&self, flags: OpenFlags) -> bool {
+        let at_once = OpenFlags::SYNC | OpenFlags::DSYNC | OpenFlags::DIRECT;
+        self.cache().options().writes_back() && flags.is_writing() && !flags.intersects(at_once)
     }
 
     /// How the server is to open what a caller opens with `flags`. To write back it is opened for reading, too, for pages
     /// of which a part is written; where it ends is the driver's business then.
     pub(super) fn opens_as(&self, flags: OpenFlags) -> OpenFlags {
-        if self.writes_back(flags) {
+        if self.collects_writes(flags) {
             (flags - OpenFlags::WRITE_ONLY - OpenFlags::APPEND) | OpenFlags::READ_WRITE
         } else {
             flags
         }
+    }
+
+    /// The attributes, if what the server has once told of them is believed for ever.
+    fn believed(&self) -> Option<Told> {
+        let cache = self.cache();
+        let stamp = cache.stamp();
+        let known = || self.inode().attr(cache.now()).map(|attr| Told { attr, stamp });
+        if cache.options().mode == CacheMode::Always { known() } else { None }
     }
 
     /// Whether the server opens this file only when a request needs that.

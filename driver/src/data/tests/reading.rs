@@ -13,7 +13,7 @@ fn what_was_read_is_read_again_without_requests() {
             let content = pattern(length);
             let mut file = File::new(&Arc::new(Pool::new(1 << 20)), &content);
             if knows_end {
-                file.data.learn_end(length as u64);
+                file.data.learn_end(length as u64, || true);
             }
             assert_eq!(file.all(), content);
             assert!(!file.asked().is_empty());
@@ -82,7 +82,7 @@ fn what_stands_behind_a_short_reply_is_not_content() {
     for knows_end in [true, false] {
         let mut file = File::new(&Arc::new(Pool::new(1 << 20)), &pattern(3 * PAGE_BYTES));
         if knows_end {
-            file.data.learn_end(3 * PAGE);
+            file.data.learn_end(3 * PAGE, || true);
         }
         let bytes = PAGE_BYTES + 100;
         let short = file.read_with(0, 3 * PAGE_BYTES, |_, _, buffers, _| {
@@ -143,7 +143,7 @@ fn a_file_that_grew_is_read_to_its_new_end_once_that_is_found() {
     assert_eq!(file.all().len(), 100);
     file.server = pattern(3 * PAGE_BYTES);
     assert_eq!(file.all().len(), 100, "its end is believed");
-    file.data.opened(version(1, 3 * PAGE_BYTES), false);
+    file.data.opened(version(1, 3 * PAGE_BYTES), false, || true);
     assert_eq!(file.all(), pattern(3 * PAGE_BYTES));
 }
 
