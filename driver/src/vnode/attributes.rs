@@ -87,7 +87,10 @@ impl Node {
     /// The server's.
     pub fn statx(&self) -> Result<(Attr, Option<Timestamp>), Error> {
         match unless_lacking(self.call(&Statx { fh: None }))? {
-            Some((valid, born)) => Ok((self.expect_same_kind(valid)?.attr, born)),
+            Some((valid, born)) => {
+                let attr = self.expect_same_kind(valid)?.attr;
+                Ok((self.inode().with_unwritten(attr), born))
+            }
             None => Ok((self.getattr()?, None)),
         }
     }
