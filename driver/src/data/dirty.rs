@@ -114,6 +114,8 @@ impl FileData {
             run.indices.end = index + 1;
             state.in_flight += 1;
         }
+        // Neither a change that was begun before this nor one that ends after it is alone.
+        state.changes += 1;
         Some(run)
     }
 
@@ -121,6 +123,7 @@ impl FileData {
     pub(crate) fn end_run(&self, run: Run, result: Result<(), Error>) {
         let mut state = self.state.write();
         state.in_flight -= run.pieces.len();
+        state.changes += 1;
         for index in run.indices {
             if let Some(page) = state.pages.get_mut(&index) {
                 page.in_flight = false;

@@ -33,7 +33,7 @@ pub(super) struct State {
     pub(super) version: Option<Version>,
     /// Counts what may make a READ that was sent before older than the pages.
     pub(super) epoch: u64,
-    /// Local changes under way, and how many there were ever.
+    /// Local changes under way, and how many there were ever, counting when dirty pages begin and end to be written.
     pub(super) changing: u32,
     pub(super) changes: u64,
     /// Of a dirty page more than what is dirty, or where the file ends, is not known any more: see [`Self::lose`].
@@ -135,11 +135,6 @@ impl FileData {
         self.state.read().holds(index)
     }
 
-    /// Whether it is known which attributes the pages belong to.
-    pub(crate) fn has_version(&self) -> bool {
-        self.state.read().version.is_some()
-    }
-
     /// The file was just made by this driver: it is empty.
     pub(crate) fn is_new(&self) {
         let mut state = self.state.write();
@@ -174,6 +169,27 @@ impl FileData {
         if self.state.read().version.is_some_and(|own| own != version) {
             self.opened(version, false, is_still_true);
         }
+    }
+
+    /// As [`Self::seen`], by somebody who wants to know where the file ends. After a local change that is all that the
+    /// attributes tell.
+    pub(crate) fn end_seen(&self, version: Version, is_still_true: impl FnOnce() -> bool) {
+        let mut state = self.state.write();
+        if state.version.is_some() {
+            drop(state);
+            return self.seen(version, is_still_true);
+        }
+        let size_bytes = version.size_bytes;
+        if state.is_unwritten() || state.eof == Some(size_bytes) || !is_still_true() {
+            return;
+        }
+        if state.eof.is_some_and(|eof| eof < size_bytes) {
+            state.lose_end();
+        } else {
+            state.resize(size_bytes);
+        }
+        state.eof = Some(size_bytes);
+        state.epoch += 1;
     }
 
     /// Forgets what the server knows, too.

@@ -38,12 +38,20 @@ impl Node {
     /// Asks the server for the attributes.
     pub(super) fn ask_attr(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
         let stamp = self.cache().stamp();
-        let ValidAttr { attr, ttl } = self.call(&Getattr { fh })?;
-        if attr.file_type != self.file_type() {
-            return Err(Error::Protocol("an inode became one of another kind"));
-        }
+        let ValidAttr { attr, ttl } = self.expect_same_kind(self.call(&Getattr { fh })?)?;
         self.inode().learn_attr(&attr, ttl, &stamp);
         Ok(self.inode().with_unwritten(attr))
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the server says that this inode is of another kind.
+    fn expect_same_kind(&self, told: ValidAttr) -> Result<ValidAttr, Error> {
+        if told.attr.file_type == self.file_type() {
+            Ok(told)
+        } else {
+            Err(Error::Protocol("an inode became one of another kind"))
+        }
     }
 
     /// Sends a change of attributes, and remembers what it made of them.
@@ -54,7 +62,7 @@ impl Node {
         let resizing = changes.size_bytes.and_then(|size| Some((size, self.inode().data()?)));
         let resizing = resizing.map(|(size, data)| (size, data, data.begin_change()));
         let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
-        let result = self.call(&setattr);
+        let result = self.call(&setattr).and_then(|changed| self.expect_same_kind(changed));
         // First this: see `change_content`.
         match &result {
             Ok(ValidAttr { attr, ttl }) => self.inode().change_attr(attr, *ttl, &stamp),
@@ -79,7 +87,10 @@ impl Node {
     /// The server's.
     pub fn statx(&self) -> Result<(Attr, Option<Timestamp>), Error> {
         match unless_lacking(self.call(&Statx { fh: None }))? {
-            Some((valid, born)) => Ok((valid.attr, born)),
+            Some((valid, born)) => {
+                let attr = self.expect_same_kind(valid)?.attr;
+                Ok((self.inode().with_unwritten(attr), born))
+            }
             None => Ok((self.getattr()?, None)),
         }
     }

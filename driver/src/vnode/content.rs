@@ -63,12 +63,11 @@ impl OpenFile {
         let cache = self.node.cache();
         let ends = cache.options().mode == CacheMode::Auto
             && data.eof().is_some_and(|eof| eof < end)
-            && data.has_version()
             && self.node.inode().attr(cache.now()).is_none();
         if ends {
             let stamp = cache.stamp();
             let attr = self.node.ask_attr(self.open_fh())?;
-            data.seen(data::Version::of(&attr), || self.node.inode().unchanged_since(&stamp));
+            data.end_seen(data::Version::of(&attr), || self.node.inode().unchanged_since(&stamp));
         }
         Ok(())
     }

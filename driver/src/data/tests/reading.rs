@@ -157,3 +157,19 @@ fn a_file_that_shrank_ends_where_a_read_finds_it() {
     assert_eq!(file.data.eof(), Some(PAGE + 5));
     assert_eq!(file.read(3 * PAGE, 10), b"");
 }
+
+#[test]
+fn a_hole_before_what_the_server_gets_meanwhile_is_read_as_one() {
+    for budget in [0, 1 << 20] {
+        let mut file = File::new(&Arc::new(Pool::new(budget.max(PAGE_BYTES))), &[]);
+        file.data.learn_end(0, || true);
+        file.write_later(Some(5 * PAGE), &[7; PAGE_BYTES]).unwrap();
+        let flush = |data: &FileData, _: &mut Vec<u8>, _: &mut [&mut [u8]], filled| {
+            while let Some(run) = data.take_dirty(0, 1 << 20) {
+                data.end_run(run, Ok(()));
+            }
+            Ok(filled)
+        };
+        assert_eq!(file.read_with(PAGE, 2 * PAGE_BYTES, flush), Ok(vec![0; 2 * PAGE_BYTES]), "{budget}");
+    }
+}

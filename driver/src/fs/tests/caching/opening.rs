@@ -193,3 +193,26 @@ fn attributes_from_before_an_own_write_say_nothing_of_the_content() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn what_others_append_is_seen_after_own_writes_too() {
+    for cache in [options(CacheMode::Auto), collecting(CacheMode::Auto)] {
+        for bytes in [5, PAGE_BYTES, PAGE_BYTES + 10] {
+            let mounted = with_file(cache.clone(), bytes);
+            let file = read_write().open(&mounted.fs, "f").unwrap();
+            read_from(&file, 0);
+            file.write_all_at(0, b"own").unwrap();
+            file.sync_all().unwrap();
+            mounted.others_write("f", &[&mounted.content("f")[..], b"by others"].concat());
+            mounted.advance(SECOND);
+            assert!(read_from(&file, 0) == mounted.content("f"), "{bytes} {cache:?}");
+            mounted.others_write("f", b"cut");
+            mounted.advance(SECOND);
+            assert_eq!(file.read_at(bytes as u64 + 9, &mut [0]), Ok(0));
+            assert_eq!(read_from(&file, 0).len(), 3);
+            drop(file);
+            assert_eq!(mounted.read_once("f").0, b"cut");
+            mounted.unmount();
+        }
+    }
+}

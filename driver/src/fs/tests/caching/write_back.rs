@@ -353,3 +353,16 @@ fn what_others_collected_makes_room_too() {
     assert!(mounted.content("busy") == pattern(8 * PAGE_BYTES));
     mounted.unmount();
 }
+
+#[test]
+fn when_a_file_was_made_is_told_with_the_size_that_the_server_does_not_know_yet() {
+    let mounted = mount(collecting(CacheMode::Auto), |server| {
+        (server.options.minor, server.options.statx) = (39, true);
+    });
+    let file = mounted.fs.create("f").unwrap();
+    file.write_all_at(0, b"collected").unwrap();
+    let (attr, born) = file.as_open_file().node().statx().unwrap();
+    assert_eq!((attr.size_bytes, born.is_some()), (9, true));
+    drop(file);
+    mounted.unmount();
+}
