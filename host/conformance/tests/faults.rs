@@ -243,10 +243,9 @@ fn collect_too_much(mode: CacheMode, writer: Writer) {
     assert!(fs::read(folder.path().join("safe")).unwrap() == data[..MIB], "what was synchronised is something else");
     let is = fs::read(folder.path().join("file")).unwrap();
     assert!(is.iter().zip(&data).all(|(is, sent)| is == sent || *is == 0), "what is there was never written");
-    // Truncated, since what is removed takes its room until the server is told to forget it.
-    vfs.truncate("file", 0).unwrap();
+    vfs.remove_file("file").unwrap();
     vfs.write("other", &data[..MIB]).unwrap();
-    assert!(fs::read(folder.path().join("other")).unwrap() == data[..MIB], "room that came back is not used");
+    assert!(fs::read(folder.path().join("other")).unwrap() == data[..MIB], "the room of what was removed is not used");
     vfs.drop_caches();
     expect_descriptors(&daemon, &vfs, before);
     vfs.unmount().unwrap();
