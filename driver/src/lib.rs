@@ -95,6 +95,7 @@ pub mod fuzzing;
 mod platform;
 mod session;
 mod spread_counter;
+mod sync;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod test_utils;
 #[allow(unsafe_code)]

@@ -4,11 +4,11 @@ use super::{Cache, Serial, Stamp};
 use crate::CacheMode;
 use crate::Instant;
 use crate::data::{FileData, Version};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Once, RwLock};
 use crate::wire::{Attr, Entry, FileType, InitFlags, NodeId};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
-use spin::{Once, RwLock};
 
 /// An inode that the server knows, too: it counts the lookups of which this driver was told, until they are taken back
 /// when the last user lets go of it.

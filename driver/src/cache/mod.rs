@@ -17,10 +17,10 @@ use self::inode_table::InodeTable;
 use crate::data::Pool;
 use crate::session::Session;
 use crate::spread_counter::SpreadCounter;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::wire::{Entry, InitFlags, NodeId};
 use crate::{Attr, Error, Instant};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 /// A number of an inode that no other inode of the mount has had or will have, whatever the server does with its
