@@ -92,6 +92,8 @@ mod error;
 pub mod fs;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+#[cfg(all(test, shuttle))]
+mod models;
 mod platform;
 mod session;
 mod spread_counter;
