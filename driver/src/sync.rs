@@ -14,9 +14,9 @@ pub(crate) use shuttle::sync::atomic;
 #[cfg(all(test, shuttle))]
 mod modelled {
     use shuttle::sync::{self, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
-    use std::sync::OnceLock;
+    use std::sync::{OnceLock, PoisonError};
 
-    /// As `spin::Mutex`. A model ends with the first panic, so that no lock is found poisoned.
+    /// As `spin::Mutex`. What happens to locks after a panic is not told: the model has failed.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(sync::Mutex<T>);
 
@@ -26,11 +26,11 @@ mod modelled {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap()
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
         pub(crate) fn get_mut(&mut self) -> &mut T {
-            self.0.get_mut().unwrap()
+            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
         }
     }
 
@@ -43,15 +43,15 @@ mod modelled {
         }
 
         pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-            self.0.read().unwrap()
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
         }
 
         pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-            self.0.write().unwrap()
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
         }
 
         pub(crate) fn get_mut(&mut self) -> &mut T {
-            self.0.get_mut().unwrap()
+            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
         }
     }
 
@@ -67,12 +67,12 @@ mod modelled {
         }
 
         pub(crate) fn call_once(&self, make: impl FnOnce() -> T) -> &T {
-            let _making = self.making.lock().unwrap();
+            let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
             self.value.get_or_init(make)
         }
 
         pub(crate) fn get(&self) -> Option<&T> {
-            let _making = self.making.lock().unwrap();
+            let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
             self.value.get()
         }
     }
