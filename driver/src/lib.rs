@@ -92,9 +92,12 @@ mod error;
 pub mod fs;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+#[cfg(all(test, shuttle))]
+mod models;
 mod platform;
 mod session;
 mod spread_counter;
+mod sync;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod test_utils;
 #[allow(unsafe_code)]

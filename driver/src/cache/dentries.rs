@@ -2,13 +2,13 @@
 
 use super::Serial;
 use crate::Instant;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 use hashbrown::{DefaultHashBuilder, HashTable};
-use spin::RwLock;
 
 /// The most shards. Their number is a power of two.
 const MAX_SHARDS: usize = 64;

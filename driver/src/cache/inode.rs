@@ -4,11 +4,11 @@ use super::{Cache, Serial, Stamp};
 use crate::CacheMode;
 use crate::Instant;
 use crate::data::{FileData, Version};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Once, RwLock};
 use crate::wire::{Attr, Entry, FileType, InitFlags, NodeId};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
-use spin::{Once, RwLock};
 
 /// An inode that the server knows, too: it counts the lookups of which this driver was told, until they are taken back
 /// when the last user lets go of it.
@@ -58,7 +58,15 @@ const SET_IDS: u16 = 0o6000;
 const EXPIRED: Instant = Instant(Duration::ZERO);
 
 impl Inode {
-    pub(super) fn new(cache: &Arc<Cache>, parent: &Arc<Self>, entry: &Entry, attr: Attr, expires: Instant) -> Self {
+    /// An inode that was found in `parent`, with attributes that are good until they expire. If it was changed here before,
+    /// the last of the changes had at most the number `changed`.
+    pub(super) fn new(
+        cache: &Arc<Cache>,
+        parent: &Arc<Self>,
+        entry: &Entry,
+        attr: Attr,
+        (changed, expires): (u64, Instant),
+    ) -> Self {
         let is_submount = attr.submount && cache.session.negotiated().has(InitFlags::SUBMOUNTS);
         let submount = match parent {
             _ if is_submount => None,
@@ -75,7 +83,7 @@ impl Inode {
             submount,
             nlookup: AtomicU64::new(1),
             names_changed: AtomicU64::new(0),
-            attributes: RwLock::new(Attributes { attr: Some(attr), expires, mode_expires: expires, changed: 0 }),
+            attributes: RwLock::new(Attributes { attr: Some(attr), expires, mode_expires: expires, changed }),
             data: Once::new(),
             is_direct: AtomicBool::new(false),
             open_late: AtomicU32::new(0),

@@ -1,13 +1,13 @@
 //! The inodes that the driver knows, by the server's numbers.
 
 use super::Inode;
+use crate::sync::Mutex;
 use crate::wire::NodeId;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use spin::Mutex;
 
 const SHARDS: usize = 16;
 

@@ -17,10 +17,10 @@ use self::inode_table::InodeTable;
 use crate::data::Pool;
 use crate::session::Session;
 use crate::spread_counter::SpreadCounter;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::wire::{Entry, InitFlags, NodeId};
 use crate::{Attr, Error, Instant};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 /// A number of an inode that no other inode of the mount has had or will have, whatever the server does with its
@@ -140,10 +140,12 @@ impl Cache {
         let mut is_new = false;
         let make = |is_being_dropped: bool| {
             is_new = true;
-            // The inode may have been changed and dropped since the request was sent: then the reply may be older.
-            let is_sure = !is_being_dropped && self.lost_changes.load(Ordering::SeqCst) <= stamp.changes;
-            let expires = if is_sure { expires } else { Instant(Duration::ZERO) };
-            Arc::new(Inode::new(self, parent, entry, attr, expires))
+            // The inode may have been changed and dropped since the request was sent: then this reply may be older, and so
+            // may those be that are still on their way. One that is being dropped has yet to say when it was changed.
+            let changes = if is_being_dropped { &self.changes } else { &self.lost_changes };
+            let changed = changes.load(Ordering::SeqCst);
+            let expires = if changed <= stamp.changes { expires } else { Instant(Duration::ZERO) };
+            Arc::new(Inode::new(self, parent, entry, attr, (changed, expires)))
         };
         let inode = self.inodes.find_or_make(nodeid, is_it, make);
         if !is_new {

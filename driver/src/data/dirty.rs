@@ -3,10 +3,10 @@
 use super::PAGE_BYTES;
 use super::file_data::{FileData, Page, State, place};
 use super::frames::Frames;
+use crate::sync::atomic::Ordering;
 use crate::{Error, Instant, Timestamp};
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::Ordering;
 
 /// What a write into pages wants first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

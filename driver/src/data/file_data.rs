@@ -3,13 +3,13 @@
 use super::PAGE_BYTES;
 use super::frames::{FRAME_BYTES, Frames};
 use super::pool::{Charge, Eviction, Pool};
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{Attr, Error, Instant, Timestamp};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, Ordering};
 use hashbrown::HashMap;
-use spin::RwLock;
 
 /// The pages of a file, and what is known of its end.
 ///

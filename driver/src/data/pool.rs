@@ -2,10 +2,10 @@
 
 use super::FileData;
 use crate::spread_counter::SpreadCounter;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use spin::Mutex;
 
 /// The budget of the page cache, and the order in which pages make room for others: those that were not used since the
 /// queue last passed them go first (second chance).

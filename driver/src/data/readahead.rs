@@ -1,7 +1,7 @@
 //! How far a file is read ahead.
 
 use super::PAGE_BYTES;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Where an open file was read last, and how far it is read ahead while that goes on in sequence. Threads that read one
 /// open file together may take each other's place for theirs: that costs reading ahead, and nothing else.

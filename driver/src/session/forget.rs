@@ -1,9 +1,9 @@
 //! Lookups to take back, collected until a message is full.
 
+use crate::sync::Mutex;
 use crate::virtio::POST_MAX_BYTES;
 use crate::wire::{BatchForget, ForgetOne, InHeader, NodeId, Operation};
 use alloc::vec::Vec;
-use spin::Mutex;
 
 /// The most inodes of one BATCH_FORGET.
 pub(super) const BATCH: usize =

@@ -4,11 +4,11 @@ use super::Node;
 use super::handle::Handle;
 use crate::Instant;
 use crate::cache::Serial;
+use crate::sync::Mutex;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use spin::Mutex;
 
 /// The files of a mount with dirty pages, each with a file that is open for writing: so that anybody can write them to the
 /// server.

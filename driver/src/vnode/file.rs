@@ -5,14 +5,14 @@ use super::node::unless_lacking;
 use super::{Node, Permissions, Told};
 use crate::cache::Stamp;
 use crate::data::{Change, Readahead, Version};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::wire::{
     Access, Attr, Created, FileHandle, FileType, Flush, Fsync, InitFlags, LockOwner, OpenFlags, Release, SetAttr,
 };
 use crate::{CacheMode, Errno, Error};
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use spin::Mutex;
 
 /// An open regular file. Closed when dropped; [`Self::close`] tells of errors, too.
 ///

@@ -4,11 +4,11 @@ use super::Node;
 use super::handle::Handle;
 use crate::Error;
 use crate::cache::Serial;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::wire::{LockOwner, OpenFlags};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
-use spin::Mutex;
 
 /// What the server has open for files that programs have opened late: those that lost a name meanwhile. Without a name and
 /// not open, an inode might be gone for the server.

@@ -4,7 +4,7 @@ use super::*;
 use crate::Timestamp;
 use crate::fs::OpenOptions;
 use crate::vnode::RenameFlags;
-use crate::wire::{Entry, NodeId};
+use crate::wire::{Entry, LookedUp, Lookup, Name, NodeId};
 
 /// A mount in which nothing expires, and what others change is asked for only when it is not known.
 fn lasting(build: impl FnOnce(&mut FakeServer)) -> Mounted {
@@ -142,6 +142,27 @@ fn attributes_from_before_a_change_are_not_remembered_of_an_inode_that_was_forgo
     let found = mounted.overtake(opcode::LOOKUP, |fs| fs.metadata("f"), change);
     assert_eq!(found.unwrap().permissions(), 0o644);
     assert_eq!(mounted.fs.metadata("f").unwrap().permissions(), 0o600);
+    mounted.unmount();
+}
+
+#[test]
+fn attributes_from_before_a_change_are_not_remembered_either_when_two_replies_make_an_inode_known_again() {
+    let mounted = lasting(|server| {
+        server.file("f", "content");
+    });
+    let (cache, root) = (mounted.cache(), mounted.fs.root().inode());
+    let lookup = Lookup { name: Name::new(b"f").unwrap() };
+    let before = cache.stamp();
+    let old = [(); 2].map(|()| mounted.session().call(&Credentials::DRIVER, NodeId::ROOT, &lookup).unwrap());
+    mounted.fs.set_permissions("f", 0o600).unwrap();
+    cache.drop_names();
+    let inodes = old.map(|reply| match reply {
+        LookedUp::Found(entry) => cache.inode(root, &entry, &before).unwrap().0,
+        LookedUp::Absent { .. } => panic!("it is there"),
+    });
+    assert!(Arc::ptr_eq(&inodes[0], &inodes[1]));
+    assert!(inodes[0].attr(cache.now()).is_none());
+    drop(inodes);
     mounted.unmount();
 }
 
