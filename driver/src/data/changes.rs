@@ -30,8 +30,9 @@ impl FileData {
         Changing { number: state.changes }
     }
 
-    /// The server has answered, and so much is known of what it did. If what is kept [is doubtful](Self::is_doubtful) then,
-    /// dirty pages are to be written before anybody is told that the change is complete.
+    /// The server has answered, and so much is known of what it did. If what is kept
+    /// [is doubtful](Self::is_doubtful) then, dirty pages are to be written before anybody is told that the change is
+    /// complete.
     pub(crate) fn end_change(&self, changing: Changing, change: &Change<'_>) {
         let mut state = self.state.write();
         state.changing -= 1;

@@ -160,8 +160,8 @@ fn fetch_directly(
     Ok(Step { bytes, is_last: stopped.is_none() && bytes < buffer.len(), stopped })
 }
 
-/// How many zeroes follow what a READ brought that began at byte `at`: up to where the file has grown here, if the server
-/// did not know that when it was asked.
+/// How many zeroes follow what a READ brought that began at byte `at`: up to where the file has grown here, if the
+/// server did not know that when it was asked.
 fn unwritten(unwritten_end: Option<u64>, at: u64, bytes: usize, room: usize, stopped: Option<Error>) -> usize {
     match unwritten_end {
         Some(end) if stopped.is_none() => {

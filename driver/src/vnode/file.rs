@@ -216,8 +216,8 @@ impl OpenFile {
         }
     }
 
-    /// The file was opened when it had these attributes: what is kept of its content has to belong to them. Unless it was
-    /// changed here since they were asked for: then they are older than what is known.
+    /// The file was opened when it had these attributes: what is kept of its content has to belong to them. Unless it
+    /// was changed here since they were asked for: then they are older than what is known.
     fn trust_pages_of(&self, Told { attr, stamp }: &Told) {
         let is_new = || self.node.inode().unchanged_since(stamp);
         let Some(data) = self.node.inode().data() else { return };
@@ -453,8 +453,8 @@ impl Node {
             && (self.opens_late(flags) || has_pages())
     }
 
-    /// Whether what is written to a file that is opened like this is collected. Who asks for each write to be durable, or
-    /// to go past the cache, has it so.
+    /// Whether what is written to a file that is opened like this is collected. Who asks for each write to be durable,
+    /// or to go past the cache, has it so.
     fn collects_writes(&self, flags: OpenFlags) -> bool {
         let at_once = OpenFlags::SYNC | OpenFlags::DSYNC | OpenFlags::DIRECT;
         self.cache().options().writes_back() && flags.is_writing() && !flags.intersects(at_once)
