@@ -1,60 +1,23 @@
-//! Open files.
+//! Opening files: at the server, or late; and whether what is kept of their content is still true.
 
-use super::handle::Handle;
-use super::node::unless_lacking;
-use super::{Node, Permissions, Told};
+use super::{OpenFile, access_of};
 use crate::cache::Stamp;
 use crate::data::{Change, Readahead, Version};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::wire::{
-    Access, Attr, Created, FileHandle, FileType, Flush, Fsync, InitFlags, LockOwner, OpenFlags, Release, SetAttr,
-};
+use crate::vnode::handle::Handle;
+use crate::vnode::{Node, Permissions, Told};
+use crate::wire::{Access, Attr, Created, FileHandle, FileType, InitFlags, LockOwner, OpenFlags, Release};
 use crate::{CacheMode, Errno, Error};
 use alloc::sync::Arc;
-use core::fmt;
-
-/// An open regular file. Closed when dropped; [`Self::close`] tells of errors, too.
-///
-/// The file stays what it is when its name goes away.
-///
-/// # Locking
-///
-/// Every method waits for the server, unless what it needs is cached. Dropping waits if something was written (FLUSH), or
-/// if a lock of [`Self::flock`] may be held; if not, at most for room in the queues, and for files that are being closed.
-pub struct OpenFile {
-    pub(super) node: Node,
-    flags: OpenFlags,
-    /// What the server has open; `None` as long as no request needs it.
-    handle: Mutex<Option<Arc<Handle>>>,
-    /// The server was not asked to open it yet.
-    is_late: AtomicBool,
-    /// The server, or who opened the file, wants reads and writes to go to the server.
-    is_direct: AtomicBool,
-    /// Writes are collected in pages.
-    writes_back: bool,
-    owner: LockOwner,
-    /// Something was written since the last FLUSH.
-    written: AtomicBool,
-    /// The driver took the set-id bits away for a server that does not, when they had been set so often.
-    set_ids_killed: AtomicU64,
-    pub(super) readahead: Readahead,
-    /// Of so many failures to write pages this file was told, or they were before its time.
-    failures_seen: AtomicU64,
-}
-
-/// What is to be durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// The content and all attributes.
-    All,
-    /// The content, and the attributes without which it cannot be read (`fdatasync`).
-    Data,
-}
 
 impl OpenFile {
     /// Opens a file of which the server has just told the attributes, if `told`. Gives them, if they are known.
-    pub(super) fn open(node: Node, flags: OpenFlags, told: Option<Told>) -> Result<(Self, Option<Attr>), Error> {
+    pub(in crate::vnode) fn open(
+        node: Node,
+        flags: OpenFlags,
+        told: Option<Told>,
+    ) -> Result<(Self, Option<Attr>), Error> {
         match node.file_type() {
             FileType::Regular if flags.contains(OpenFlags::DIRECTORY) => return Err(Error::Invalid(Errno::ENOTDIR)),
             FileType::Regular => {}
@@ -90,7 +53,7 @@ impl OpenFile {
     }
 
     /// As [`Self::open`], of a regular file that the user may open.
-    pub(super) fn open_unchecked(node: Node, flags: OpenFlags) -> Result<Self, Error> {
+    pub(in crate::vnode) fn open_unchecked(node: Node, flags: OpenFlags) -> Result<Self, Error> {
         let sent = flags - OpenFlags::CREATE - OpenFlags::EXCLUSIVE;
         let mut file = Self::new(node, flags);
         if file.node.opens_late(flags) {
@@ -152,7 +115,7 @@ impl OpenFile {
 
     /// The file that a server made in the directory `parent` and opened as `opened_as`, for a caller who asked for `flags`;
     /// and its attributes.
-    pub(super) fn created(
+    pub(in crate::vnode) fn created(
         parent: &Node,
         created: &Created,
         flags: OpenFlags,
@@ -231,7 +194,7 @@ impl OpenFile {
     }
 
     /// What the server has open, opened now if it was not yet.
-    pub(super) fn handle(&self) -> Result<Arc<Handle>, Error> {
+    pub(in crate::vnode) fn handle(&self) -> Result<Arc<Handle>, Error> {
         if let Some(handle) = &*self.handle.lock() {
             return Ok(handle.clone());
         }
@@ -254,7 +217,7 @@ impl OpenFile {
     }
 
     /// As [`Self::handle`], of this file alone: others share what was opened for all when the inode lost a name.
-    pub(super) fn own_handle(&self) -> Result<Arc<Handle>, Error> {
+    pub(in crate::vnode) fn own_handle(&self) -> Result<Arc<Handle>, Error> {
         let handle = self.handle()?;
         if handle.owner == self.owner {
             return Ok(handle);
@@ -272,175 +235,23 @@ impl OpenFile {
     }
 
     /// The server has opened the file, or it is closed.
-    fn is_late_no_more(&self) {
+    pub(super) fn is_late_no_more(&self) {
         if self.is_late.swap(false, Ordering::Relaxed) && self.node.inode().opened_or_closed() {
             self.node.superblock().late_files.close(&self.node);
         }
     }
 
     /// What requests that need no open file call it, if the server has it open.
-    pub(super) fn open_fh(&self) -> Option<FileHandle> {
+    pub(in crate::vnode) fn open_fh(&self) -> Option<FileHandle> {
         self.handle.lock().as_ref().and_then(|handle| handle.fh)
     }
 
-    pub(super) fn is_direct(&self) -> bool {
+    pub(in crate::vnode) fn is_direct(&self) -> bool {
         self.is_direct.load(Ordering::Relaxed)
     }
 
-    pub(super) fn writes_back(&self) -> bool {
+    pub(in crate::vnode) fn writes_back(&self) -> bool {
         self.writes_back
-    }
-
-    /// The inode that is open.
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
-
-    /// How the file was opened.
-    pub fn flags(&self) -> OpenFlags {
-        self.flags
-    }
-
-    /// The attributes of the inode.
-    ///
-    /// # Errors
-    ///
-    /// The server's.
-    pub fn getattr(&self) -> Result<Attr, Error> {
-        self.node.getattr_of(self.open_fh())
-    }
-
-    /// Changes attributes of the inode, and gives the new ones. The size may be changed by who has the file open for
-    /// writing.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Node::setattr`]; `EINVAL` for the size if the file is not open for writing.
-    pub fn setattr(&self, changes: &SetAttr) -> Result<Attr, Error> {
-        if changes.size_bytes.is_some() && !self.flags.is_writing() {
-            return Err(Error::Invalid(Errno::EINVAL));
-        }
-        self.node.setattr_of(self.open_fh(), changes, true)
-    }
-
-    /// Cuts everything off, as the file is opened.
-    pub(super) fn truncate(&self) -> Result<Attr, Error> {
-        // What is open for reading only cannot be truncated through its handle.
-        let fh = self.open_fh().filter(|_| self.flags.is_writing());
-        self.node.setattr_of(fh, &SetAttr { size_bytes: Some(0), ..SetAttr::default() }, true)
-    }
-
-    /// Tells the server that a file descriptor was closed, of which there may be several for this file: it may tell of
-    /// errors of earlier writes, and gives up the POSIX locks of `owner`. What was collected is written first.
-    ///
-    /// # Errors
-    ///
-    /// The server's, those of writes that were collected included.
-    pub fn flush(&self, owner: LockOwner) -> Result<(), Error> {
-        self.node.write_back();
-        self.written.store(false, Ordering::Relaxed);
-        if self.is_late.load(Ordering::Relaxed) && !self.node.has(InitFlags::POSIX_LOCKS) {
-            // The server knows nothing of this file.
-            return self.tell_failure();
-        }
-        let handle = self.handle()?;
-        let flushed = match handle.wants_flush() {
-            true => unless_lacking(self.node.call(&Flush { fh: handle.fh(), lock_owner: owner })).map(drop),
-            false => Ok(()),
-        };
-        self.tell_failure().and(flushed)
-    }
-
-    /// Waits until what was written is durable.
-    ///
-    /// # Errors
-    ///
-    /// The server's, those of writes that were collected included.
-    pub fn fsync(&self, durability: Durability) -> Result<(), Error> {
-        self.node.write_back();
-        let fsync = Fsync { fh: self.handle()?.fh(), data_only: durability == Durability::Data };
-        let synced = unless_lacking(self.node.call(&fsync)).map(drop);
-        self.tell_failure().and(synced)
-    }
-
-    /// # Errors
-    ///
-    /// Why pages could not be written, if that was since the file was opened and it was not told yet.
-    fn tell_failure(&self) -> Result<(), Error> {
-        let seen = self.failures_seen.load(Ordering::Relaxed);
-        match self.node.inode().used_data().and_then(|data| data.failed_since(seen)) {
-            Some((count, error)) => {
-                self.failures_seen.store(count, Ordering::Relaxed);
-                Err(error)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Closes the file. The server is told so (RELEASE), and not waited for, unless a lock of [`Self::flock`] may be
-    /// held: when this returns, it is free.
-    ///
-    /// # Errors
-    ///
-    /// Those of earlier writes, if they were collected or the server tells them now (FLUSH). The file is closed all the
-    /// same.
-    pub fn close(mut self) -> Result<(), Error> {
-        self.finish()
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        let flushed = if *self.written.get_mut() { self.flush(self.owner) } else { self.tell_failure() };
-        self.is_late_no_more();
-        let last = self.handle.get_mut().take().and_then(Arc::into_inner);
-        flushed.and(last.map_or(Ok(()), Handle::close))
-    }
-
-    /// # Errors
-    ///
-    /// `EBADF` if the file is not open for this.
-    pub(super) fn expect(&self, access: Access) -> Result<(), Error> {
-        if access_of(self.flags - OpenFlags::TRUNCATE)?.contains(access) {
-            Ok(())
-        } else {
-            Err(Error::Invalid(Errno::EBADF))
-        }
-    }
-
-    /// To be called before the content is written.
-    pub(super) fn note_write(&self) -> Result<(), Error> {
-        self.written.store(true, Ordering::Relaxed);
-        if self.node.kills_set_ids() { Ok(()) } else { self.kill_set_ids() }
-    }
-
-    /// To be called before the content is changed by a request that says nothing of set-id bits: servers leave them.
-    pub(super) fn note_change(&self) -> Result<(), Error> {
-        self.written.store(true, Ordering::Relaxed);
-        self.kill_set_ids()
-    }
-
-    /// Takes set-id bits away; once, since to ask before each write would double the requests,
-    /// and again when this driver set some.
-    fn kill_set_ids(&self) -> Result<(), Error> {
-        let set = self.node.superblock().set_ids();
-        if self.set_ids_killed.load(Ordering::Relaxed) != set {
-            self.node.kill_set_ids(self.open_fh())?;
-            self.set_ids_killed.store(set, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        if let Err(error) = self.finish() {
-            log::warn!("{:?} was not closed well: {error}", self.node);
-        }
-    }
-}
-
-impl fmt::Debug for OpenFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenFile").field("node", &self.node).field("flags", &self.flags).finish()
     }
 }
 
@@ -462,7 +273,7 @@ impl Node {
 
     /// How the server is to open what a caller opens with `flags`. To write back it is opened for reading, too, for pages
     /// of which a part is written; where it ends is the driver's business then.
-    pub(super) fn opens_as(&self, flags: OpenFlags) -> OpenFlags {
+    pub(in crate::vnode) fn opens_as(&self, flags: OpenFlags) -> OpenFlags {
         if self.collects_writes(flags) {
             (flags - OpenFlags::WRITE_ONLY - OpenFlags::APPEND) | OpenFlags::READ_WRITE
         } else {
@@ -489,22 +300,4 @@ impl Node {
             && harmless.contains(flags)
             && !self.inode().is_direct()
     }
-}
-
-/// What a file is opened for. What is truncated is written.
-///
-/// # Errors
-///
-/// `EINVAL` for flags that ask for writing only and for both.
-pub(super) fn access_of(flags: OpenFlags) -> Result<Access, Error> {
-    let access = if flags.contains(OpenFlags::WRITE_ONLY | OpenFlags::READ_WRITE) {
-        return Err(Error::Invalid(Errno::EINVAL));
-    } else if flags.contains(OpenFlags::READ_WRITE) {
-        Access::READ | Access::WRITE
-    } else if flags.contains(OpenFlags::WRITE_ONLY) {
-        Access::WRITE
-    } else {
-        Access::READ
-    };
-    Ok(if flags.contains(OpenFlags::TRUNCATE) { access | Access::WRITE } else { access })
 }
