@@ -144,14 +144,14 @@ fn a_quota_that_is_used_up_is_an_error_and_nothing_is_lost() {
     let file = user.create("file").unwrap();
     let mut written = 0;
     let error = loop {
-        match file.write_at(written as u64, &data[written..][..MIB]) {
+        match write_at(&file, written as u64, &data[written..][..MIB]) {
             Ok(bytes) => written += bytes,
             Err(error) => break error,
         }
     };
     assert_eq!(error.errno(), Errno::EDQUOT);
     assert!((6 * MIB..=8 * MIB).contains(&written), "{written} bytes were written");
-    assert_eq!(errno(file.write_at(written as u64, &data[written..])), Errno::EDQUOT);
+    assert_eq!(errno(write_at(&file, written as u64, &data[written..])), Errno::EDQUOT);
     assert_eq!(errno(file.allocate(0, 12 << 20, AllocateFlags::empty())), Errno::EDQUOT);
     assert_eq!(errno(user.write("other", &data[..MIB])), Errno::EDQUOT);
     let back = fs::read(folder.path().join("file")).unwrap();
