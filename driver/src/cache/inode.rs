@@ -237,8 +237,13 @@ impl Inode {
         if self.cache.drops_old_pages
             && let Some(data) = self.used_data()
         {
-            data.seen(Version::of(attr));
+            data.seen(Version::of(attr), || self.unchanged_since(stamp));
         }
+    }
+
+    /// Whether nothing of this inode was changed here since a request with this stamp was sent.
+    pub(crate) fn unchanged_since(&self, stamp: &Stamp) -> bool {
+        self.attributes.read().changed <= stamp.changes
     }
 
     /// As [`Self::learn`], of a reply that says that they are good for `ttl`.

@@ -29,8 +29,9 @@ impl FileData {
         self.state.write().begin_change()
     }
 
-    /// The server has answered, and so much is known of what it did. If what is kept [is doubtful](Self::is_doubtful) then,
-    /// dirty pages are to be written before anybody is told that the change is complete.
+    /// The server has answered, and so much is known of what it did. If what is kept
+    /// [is doubtful](Self::is_doubtful) then, dirty pages are to be written before anybody is told that the change is
+    /// complete.
     pub(crate) fn end_change(&self, changing: Changing, change: &Change<'_>) {
         let mut state = self.state.write();
         let was_alone = state.end_change(&changing);

@@ -114,6 +114,8 @@ impl FileData {
             run.indices.end = index + 1;
             state.in_flight += 1;
         }
+        // Neither a change that was begun before this nor one that ends after it is alone.
+        state.changes += 1;
         Some(run)
     }
 
@@ -121,6 +123,7 @@ impl FileData {
     pub(crate) fn end_run(&self, run: Run, result: Result<(), Error>) {
         let mut state = self.state.write();
         state.in_flight -= run.pieces.len();
+        state.changes += 1;
         for index in run.indices {
             if let Some(page) = state.pages.get_mut(&index) {
                 page.in_flight = false;
@@ -150,9 +153,13 @@ impl FileData {
         Some(Unwritten { size_bytes, modified: state.modified })
     }
 
-    /// The file ends here, as the server said, unless it is known better by now.
-    pub(crate) fn learn_end(&self, size_bytes: u64) {
-        self.state.write().eof.get_or_insert(size_bytes);
+    /// The file ends here, as the server said, unless it is known better by now, or not true any more: see
+    /// [`Self::opened`].
+    pub(crate) fn learn_end(&self, size_bytes: u64, is_still_true: impl FnOnce() -> bool) {
+        let mut state = self.state.write();
+        if state.eof.is_none() && is_still_true() {
+            state.eof = Some(size_bytes);
+        }
     }
 
     /// How many times pages could not be written so far: what an open file that was not there yet need not be told of.

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 /// # Locking
 ///
 /// One spin reader-writer lock, held for memory accesses only: readers copy out of pages side by side. The lock of the
-/// [`Pool`] is not taken under it.
+/// [`Pool`] is not taken under it, that of an inode's attributes may be.
 pub(crate) struct FileData {
     pub(super) pool: Arc<Pool>,
     pub(super) own: Weak<Self>,
@@ -33,7 +33,7 @@ pub(super) struct State {
     pub(super) version: Option<Version>,
     /// Counts what may make a READ that was sent before older than the pages.
     pub(super) epoch: u64,
-    /// Local changes under way, and how many there were ever.
+    /// Local changes under way, and how many there were ever, counting when dirty pages begin and end to be written.
     pub(super) changing: u32,
     pub(super) changes: u64,
     /// Of a dirty page more than what is dirty, or where the file ends, is not known any more: see [`Self::lose`].
@@ -135,11 +135,6 @@ impl FileData {
         self.state.read().holds(index)
     }
 
-    /// Whether it is known which attributes the pages belong to.
-    pub(crate) fn has_version(&self) -> bool {
-        self.state.read().version.is_some()
-    }
-
     /// The file was just made by this driver: it is empty.
     pub(crate) fn is_new(&self) {
         let mut state = self.state.write();
@@ -149,10 +144,11 @@ impl FileData {
     }
 
     /// The file has these attributes, as the server says when it is opened. Pages that were read when it had others go,
-    /// unless the server wants them kept; dirty ones are newer than what the server knows.
-    pub(crate) fn opened(&self, version: Version, keep: bool) {
+    /// unless the server wants them kept; dirty ones are newer than what the server knows. Nothing is done unless that
+    /// `is_still_true`, which is asked when nobody can change anything about the pages.
+    pub(crate) fn opened(&self, version: Version, keep: bool, is_still_true: impl FnOnce() -> bool) {
         let mut state = self.state.write();
-        if state.is_unwritten() || state.version == Some(version) {
+        if state.is_unwritten() || state.version == Some(version) || !is_still_true() {
             return;
         }
         if !keep {
@@ -169,10 +165,31 @@ impl FileData {
     }
 
     /// As [`Self::opened`], when the attributes are learnt in passing: what is not known to be old stays.
-    pub(crate) fn seen(&self, version: Version) {
+    pub(crate) fn seen(&self, version: Version, is_still_true: impl FnOnce() -> bool) {
         if self.state.read().version.is_some_and(|own| own != version) {
-            self.opened(version, false);
+            self.opened(version, false, is_still_true);
         }
+    }
+
+    /// As [`Self::seen`], by somebody who wants to know where the file ends. After a local change that is all that the
+    /// attributes tell.
+    pub(crate) fn end_seen(&self, version: Version, is_still_true: impl FnOnce() -> bool) {
+        let mut state = self.state.write();
+        if state.version.is_some() {
+            drop(state);
+            return self.seen(version, is_still_true);
+        }
+        let size_bytes = version.size_bytes;
+        if state.is_unwritten() || state.eof == Some(size_bytes) || !is_still_true() {
+            return;
+        }
+        if state.eof.is_some_and(|eof| eof < size_bytes) {
+            state.lose_end();
+        } else {
+            state.resize(size_bytes);
+        }
+        state.eof = Some(size_bytes);
+        state.epoch += 1;
     }
 
     /// Forgets what the server knows, too.

@@ -157,3 +157,35 @@ impl Pool {
         drop(queue);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Page;
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn pages_that_went_with_their_files_do_not_fill_the_queue() {
+        let pool = Arc::new(Pool::new(16 * 4096));
+        let live = FileData::new(&pool);
+        let insert = |data: &FileData, index| {
+            let pages: Vec<Page> = (0..2).filter_map(|_| Page::new(&pool, 4096)).collect();
+            let epoch = data.missing(index, 1).1;
+            data.insert(epoch, index, pages, 2 * super::super::PAGE_BYTES, false);
+        };
+        insert(&live, 0);
+        for round in 0..1000 {
+            // Dropped, and invalidated again and again.
+            insert(&FileData::new(&pool), 0);
+            let data = FileData::new(&pool);
+            for _ in 0..3 {
+                insert(&data, round);
+                data.clear();
+            }
+            assert!(pool.queue.lock().len() <= 2 * 16 + 64 + 2, "round {round}");
+        }
+        assert!(pool.used_bytes() <= 2 * 4096);
+        drop(live);
+        assert_eq!(pool.used_bytes(), 0);
+    }
+}

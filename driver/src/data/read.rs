@@ -76,6 +76,8 @@ impl Reading<'_> {
     /// Fetches what is not kept from the start of `range` on, a part of a read that began at `start`.
     fn fill(&self, start: u64, range: Range<u64>, buffer: &mut [u8], fetch: &mut Fetch<'_>) -> Result<Step, Error> {
         let budget = self.data.pool.budget_bytes();
+        // As of now: when the reply comes the server may have got all.
+        let unwritten_end = self.data.unwritten_end();
         let page_bytes = PAGE_BYTES as u64;
         let (first, within) = place(range.start);
         // Whole pages, but for the last one of the file. How far a file of unknown length may be read ahead is unknown.
@@ -96,21 +98,21 @@ impl Reading<'_> {
         let is_large = asked > budget as u64 / 2;
         let Some(mut pages) = (!is_large).then(|| self.allocate(first, count, end)).flatten() else {
             let room = buffer.len().min(usize::try_from(asked).unwrap_or(usize::MAX));
-            return self.fetch_directly(range.start, &mut buffer[..room], fetch);
+            return fetch_directly(range.start, &mut buffer[..room], unwritten_end, fetch);
         };
         let mut slices: Vec<&mut [u8]> = Vec::new();
         slices.try_reserve_exact(pages.len()).map_err(|_| Error::NoMemory)?;
         slices.extend(pages.iter_mut().filter_map(|page| page.frames.bytes_mut()));
         let room: usize = slices.iter().map(|slice| slice.len()).sum();
         let Filled { bytes, stopped } = fetch(first * page_bytes, &mut slices)?;
-        let unwritten = self.unwritten(first * page_bytes, bytes, room, stopped);
+        let zeroes = unwritten(unwritten_end, first * page_bytes, bytes, room, stopped);
         slices.iter_mut().fold(0, |start, slice| {
             // Whatever the device wrote there.
             let from = bytes.saturating_sub(start).min(slice.len());
             slice[from..].fill(0);
             start + slice.len()
         });
-        let bytes = bytes + unwritten;
+        let bytes = bytes + zeroes;
 
         let mut copied = 0;
         let mut skip = within;
@@ -143,23 +145,28 @@ impl Reading<'_> {
         }
         Some(pages)
     }
+}
 
-    fn fetch_directly(&self, at: u64, buffer: &mut [u8], fetch: &mut Fetch<'_>) -> Result<Step, Error> {
-        let Filled { bytes, stopped } = fetch(at, &mut [buffer])?;
-        let unwritten = self.unwritten(at, bytes, buffer.len(), stopped);
-        buffer[bytes..bytes + unwritten].fill(0);
-        let bytes = bytes + unwritten;
-        Ok(Step { bytes, is_last: stopped.is_none() && bytes < buffer.len(), stopped })
-    }
+fn fetch_directly(
+    at: u64,
+    buffer: &mut [u8],
+    unwritten_end: Option<u64>,
+    fetch: &mut Fetch<'_>,
+) -> Result<Step, Error> {
+    let Filled { bytes, stopped } = fetch(at, &mut [buffer])?;
+    let zeroes = unwritten(unwritten_end, at, bytes, buffer.len(), stopped);
+    buffer[bytes..bytes + zeroes].fill(0);
+    let bytes = bytes + zeroes;
+    Ok(Step { bytes, is_last: stopped.is_none() && bytes < buffer.len(), stopped })
+}
 
-    /// How many zeroes follow what a READ brought that began at byte `at`: where the file has grown here, and the server
-    /// does not know it yet.
-    fn unwritten(&self, at: u64, bytes: usize, room: usize, stopped: Option<Error>) -> usize {
-        match self.data.unwritten_end() {
-            Some(end) if stopped.is_none() => {
-                (room - bytes).min(usize::try_from(end.saturating_sub(at + bytes as u64)).unwrap_or(usize::MAX))
-            }
-            _ => 0,
+/// How many zeroes follow what a READ brought that began at byte `at`: up to where the file has grown here, if the
+/// server did not know that when it was asked.
+fn unwritten(unwritten_end: Option<u64>, at: u64, bytes: usize, room: usize, stopped: Option<Error>) -> usize {
+    match unwritten_end {
+        Some(end) if stopped.is_none() => {
+            (room - bytes).min(usize::try_from(end.saturating_sub(at + bytes as u64)).unwrap_or(usize::MAX))
         }
+        _ => 0,
     }
 }

@@ -1,7 +1,7 @@
 //! From paths to inodes: the one place where `.`, `..`, symbolic links and the mount's root have their meaning.
 
 use super::Metadata;
-use crate::vnode::{self, Access, Node, OpenFile, OpenFlags};
+use crate::vnode::{self, Access, Node, OpenFile, OpenFlags, Told};
 use crate::wire::{Attr, FileType, Name};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
@@ -40,13 +40,13 @@ impl Found<'_> {
     }
 
     /// The attributes, if the way there asked for them.
-    fn told(&self) -> Option<Attr> {
+    fn told(&self) -> Option<Told> {
         self.step.told.as_deref().copied()
     }
 
     /// The attributes, asked for if need be.
     pub(super) fn attr(&self) -> Result<Attr, Error> {
-        match self.told().or_else(|| self.step.inode.attr(self.root.cache().now())) {
+        match self.told().map(|told| told.attr).or_else(|| self.step.inode.attr(self.root.cache().now())) {
             Some(attr) => Ok(attr),
             None => self.node().getattr(),
         }
@@ -72,7 +72,7 @@ fn permit_search(root: &Node, way: &[Step]) -> Result<(), Error> {
     let Some(directory) = way.last() else { return root.permit(Access::EXECUTE) };
     let node = Node::new(directory.inode.clone(), root.view().clone());
     match &directory.told {
-        Some(own) => node.permit_knowing(own, Access::EXECUTE),
+        Some(told) => node.permit_knowing(&told.attr, Access::EXECUTE),
         None => node.permit(Access::EXECUTE),
     }
 }

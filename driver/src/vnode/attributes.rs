@@ -38,12 +38,20 @@ impl Node {
     /// Asks the server for the attributes.
     pub(super) fn ask_attr(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
         let stamp = self.cache().stamp();
-        let ValidAttr { attr, ttl } = self.call(&Getattr { fh })?;
-        if attr.file_type != self.file_type() {
-            return Err(Error::Protocol("an inode became one of another kind"));
-        }
+        let ValidAttr { attr, ttl } = self.expect_same_kind(self.call(&Getattr { fh })?)?;
         self.inode().learn_attr(&attr, ttl, &stamp);
         Ok(self.inode().with_unwritten(attr))
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the server says that this inode is of another kind.
+    fn expect_same_kind(&self, told: ValidAttr) -> Result<ValidAttr, Error> {
+        if told.attr.file_type == self.file_type() {
+            Ok(told)
+        } else {
+            Err(Error::Protocol("an inode became one of another kind"))
+        }
     }
 
     /// Sends a change of attributes, and remembers what it made of them.
@@ -54,7 +62,13 @@ impl Node {
         let resizing = changes.size_bytes.and_then(|size| Some((size, self.inode().data()?)));
         let resizing = resizing.map(|(size, data)| (size, data, data.begin_change()));
         let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
-        let result = self.call(&setattr);
+        let result = self.call(&setattr).and_then(|changed| self.expect_same_kind(changed));
+        // First this: see `change_content`.
+        match &result {
+            Ok(ValidAttr { attr, ttl }) => self.inode().change_attr(attr, *ttl, &stamp),
+            // Servers may make one change after the other, and stop at the first that fails.
+            Err(_) => self.inode().note_any_change(),
+        }
         if let Some((size, data, changing)) = resizing {
             let change = if result.is_ok() { Change::Resized(size) } else { Change::Unknown(0..u64::MAX) };
             data.end_change(changing, &change);
@@ -62,17 +76,7 @@ impl Node {
                 self.write_back();
             }
         }
-        match result {
-            Ok(ValidAttr { attr, ttl }) => {
-                self.inode().change_attr(&attr, ttl, &stamp);
-                Ok(attr)
-            }
-            // Servers may make one change after the other, and stop at the first that fails.
-            Err(error) => {
-                self.inode().note_any_change();
-                Err(error)
-            }
-        }
+        result.map(|ValidAttr { attr, .. }| attr)
     }
 
     /// The attributes of the inode, and when it was made, if the server knows (FUSE_STATX, minor 39; virtiofsd lacks
@@ -83,7 +87,10 @@ impl Node {
     /// The server's.
     pub fn statx(&self) -> Result<(Attr, Option<Timestamp>), Error> {
         match unless_lacking(self.call(&Statx { fh: None }))? {
-            Some((valid, born)) => Ok((valid.attr, born)),
+            Some((valid, born)) => {
+                let attr = self.expect_same_kind(valid)?.attr;
+                Ok((self.inode().with_unwritten(attr), born))
+            }
             None => Ok((self.getattr()?, None)),
         }
     }

@@ -63,11 +63,11 @@ impl OpenFile {
         let cache = self.node.cache();
         let ends = cache.options().mode == CacheMode::Auto
             && data.eof().is_some_and(|eof| eof < end)
-            && data.has_version()
             && self.node.inode().attr(cache.now()).is_none();
         if ends {
+            let stamp = cache.stamp();
             let attr = self.node.ask_attr(self.open_fh())?;
-            data.seen(data::Version::of(&attr));
+            data.end_seen(data::Version::of(&attr), || self.node.inode().unchanged_since(&stamp));
         }
         Ok(())
     }
@@ -117,13 +117,15 @@ impl OpenFile {
                 Ok(_) => {
                     self.node.superblock().dirty.add(handle);
                     if pool.is_dirty_enough() {
+                        // Most of it may be of files that nobody writes to at the moment.
                         self.node.superblock().dirty.write_all();
                     }
                     return Ok(true);
                 }
                 Err(Need::End) => {
+                    let stamp = self.node.cache().stamp();
                     let size_bytes = self.node.ask_attr(handle.fh)?.size_bytes;
-                    data.learn_end(size_bytes);
+                    data.learn_end(size_bytes, || self.node.inode().unchanged_since(&stamp));
                 }
                 Err(Need::Read(index)) => {
                     self.read_with(handle, data, index * PAGE_BYTES as u64, &mut [0])?;
@@ -138,7 +140,7 @@ impl OpenFile {
                         spare.push(page);
                     }
                     if spare.len() < count {
-                        // Dirty ones are in the way.
+                        // Dirty pages may be in the way.
                         spare.clear();
                         self.node.superblock().dirty.write_all();
                     }
@@ -177,6 +179,8 @@ impl super::Node {
     ) -> Result<T, Error> {
         let changing = self.inode().data().map(|data| (data, data.begin_change()));
         let result = ask();
+        // First this: what was asked for before is not believed of the pages once they are changed.
+        self.inode().note_change();
         if let Some((data, changing)) = changing {
             let change = change(data, &result);
             data.end_change(changing, &change);
@@ -185,7 +189,6 @@ impl super::Node {
                 self.write_back();
             }
         }
-        self.inode().note_change();
         result
     }
 

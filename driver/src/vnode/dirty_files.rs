@@ -25,6 +25,10 @@ impl DirtyFiles {
     /// There are dirty pages of the file that is open here.
     pub(super) fn add(&self, handle: &Arc<Handle>) {
         self.handles.lock().entry(handle.node.inode().serial).or_insert_with(|| handle.clone());
+        // Somebody may have written them meanwhile, who did not find this.
+        if handle.node.inode().used_data().is_some_and(|data| !data.is_unwritten()) {
+            self.remove_if_clean(&handle.node);
+        }
     }
 
     /// How to write the dirty pages of this inode to the server; `None` if it has none.

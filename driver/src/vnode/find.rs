@@ -1,7 +1,7 @@
 //! Finding what a name leads to: in the cache, or by asking the server.
 
 use super::{Node, View};
-use crate::cache::{Dentry, Inode};
+use crate::cache::{Dentry, Inode, Stamp};
 use crate::wire::{Attr, LookedUp, Lookup, Name};
 use crate::{Errno, Error, Instant};
 use alloc::boxed::Box;
@@ -12,7 +12,15 @@ use core::time::Duration;
 pub(crate) struct Found {
     pub(crate) inode: Arc<Inode>,
     /// The attributes, if the server was asked.
-    pub(crate) told: Option<Box<Attr>>,
+    pub(crate) told: Option<Box<Told>>,
+}
+
+/// Attributes that the server has just told.
+#[derive(Clone, Copy)]
+pub(crate) struct Told {
+    pub(crate) attr: Attr,
+    /// Of the request.
+    pub(crate) stamp: Stamp,
 }
 
 impl View {
@@ -43,7 +51,7 @@ impl View {
                 let (inode, attr) = cache.inode(directory, &entry, &stamp)?;
                 learn(Dentry::Inode(inode.clone()), entry.entry_ttl);
                 directory.note_search();
-                Ok(Found { inode, told: Some(Box::new(attr)) })
+                Ok(Found { inode, told: Some(Box::new(Told { attr, stamp })) })
             }
             Ok(LookedUp::Absent { ttl }) => {
                 learn(Dentry::Absent, ttl);
@@ -64,11 +72,11 @@ impl Node {
     pub(super) fn lookup_unchecked(&self, name: Name<'_>) -> Result<(Self, Attr), Error> {
         let found = self.view().find(self.inode(), name, self.cache().now())?;
         let node = Self::new(found.inode, self.view().clone());
-        let Some(attr) = found.told else {
+        let Some(told) = found.told else {
             self.cache().count_name_hits(node.inode(), 1);
             let attr = node.getattr()?;
             return Ok((node, attr));
         };
-        Ok((node, *attr))
+        Ok((node, told.attr))
     }
 }

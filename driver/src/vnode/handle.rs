@@ -100,8 +100,9 @@ impl Handle {
             if let Err(error) = result {
                 log::warn!("{:?}: what was written is lost from byte {} on: {error}", self.node, run.offset);
             }
-            data.end_run(run, result);
+            // First this: see `change_content`.
             self.node.inode().note_change();
+            data.end_run(run, result);
         }
         data.end_flush();
         session.wake();

@@ -56,7 +56,7 @@ impl OpenFile {
     pub fn flock(&self, kind: LockKind, wait: Wait) -> Result<(), Error> {
         self.expect_locks(InitFlags::FLOCK_LOCKS)?;
         let lock = Lock { kind, start: 0, end: Lock::TO_THE_END, pid: self.node.credentials().pid };
-        let handle = self.handle()?;
+        let handle = self.own_handle()?;
         handle.flocked.store(true, Ordering::Relaxed);
         self.set(handle.owner, lock, true, wait)
     }

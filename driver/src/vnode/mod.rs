@@ -24,7 +24,7 @@ pub use crate::wire::{
 };
 pub use dir::{Dir, DirEntry};
 pub use file::{Durability, OpenFile};
-pub(crate) use find::Found;
+pub(crate) use find::{Found, Told};
 pub use lock::Wait;
 pub use node::Node;
 pub use superblock::Permissions;

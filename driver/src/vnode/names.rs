@@ -3,7 +3,7 @@
 use super::file::access_of;
 use super::node::{supported, unless_lacking};
 use super::permission::exists_or;
-use super::{Node, OpenFile};
+use super::{Node, OpenFile, Told};
 use crate::cache::{Dentry, NamesChange};
 use crate::session::SecurityContext;
 use crate::wire::{
@@ -63,8 +63,8 @@ impl Node {
             !exclusive && (self.is_checked() || self.superblock().expect_writable().is_err() || self.knows(name));
         for _ in 0..CREATE_ATTEMPTS {
             if looks_first {
-                match self.lookup(name.bytes()) {
-                    Ok((node, attr)) => return node.open_found(flags, attr),
+                match self.find(name) {
+                    Ok((node, told)) => return node.open_found(flags, told),
                     Err(error) if error.errno() == Errno::ENOENT => {}
                     Err(error) => return Err(error),
                 }
@@ -89,10 +89,17 @@ impl Node {
         Err(Error::Refused(Errno::EBUSY))
     }
 
-    /// Opens what was found with these attributes.
-    fn open_found(&self, flags: OpenFlags, attr: Attr) -> Result<(OpenFile, Option<Attr>), Error> {
-        let (file, _) = self.open_knowing(flags, Some(attr))?;
-        Ok((file, if flags.contains(OpenFlags::TRUNCATE) { None } else { Some(attr) }))
+    /// Finds `name` in this directory, and the attributes if the server was asked.
+    fn find(&self, name: Name<'_>) -> Result<(Self, Option<Told>), Error> {
+        self.permit(Access::EXECUTE)?;
+        let found = self.view().find(self.inode(), name, self.cache().now())?;
+        Ok((Self::new(found.inode, self.view().clone()), found.told.map(|told| *told)))
+    }
+
+    /// Opens what was found, with these attributes if the server has just told them.
+    fn open_found(&self, flags: OpenFlags, told: Option<Told>) -> Result<(OpenFile, Option<Attr>), Error> {
+        let (file, attr) = self.open_knowing(flags, told)?;
+        Ok((file, if flags.contains(OpenFlags::TRUNCATE) { None } else { attr }))
     }
 
     fn create_unchecked(&self, name: Name<'_>, flags: OpenFlags, permissions: u16) -> Result<(OpenFile, Attr), Error> {
@@ -136,10 +143,11 @@ impl Node {
         self.superblock().expect_writable()?;
         self.permit(Access::WRITE | Access::EXECUTE)?;
         let Mode { permissions, umask } = self.mode(permissions);
-        let tmpfile = Tmpfile { flags: flags | OpenFlags::TMPFILE, permissions, umask };
+        let opened_as = self.opens_as(flags);
+        let tmpfile = Tmpfile { flags: opened_as | OpenFlags::TMPFILE, permissions, umask };
         let stamp = self.cache().stamp();
         let created = supported(self.call_making(&tmpfile, Vec::new()))?;
-        OpenFile::created(self, &created, flags, flags, &stamp)
+        OpenFile::created(self, &created, flags, opened_as, &stamp)
     }
 
     /// Makes a file, fifo, socket or device node in this directory; `rdev` is a device's number in Linux's 32-bit

@@ -1,7 +1,7 @@
 //! Inodes.
 
 use super::superblock::{Superblock, View};
-use super::{Dir, OpenFile};
+use super::{Dir, OpenFile, Told};
 use crate::cache::{Cache, CacheMode, Inode, Stamp};
 use crate::data::Version;
 use crate::session::{Credentials, Session};
@@ -207,7 +207,7 @@ impl Node {
 
     /// As [`Self::open`], of a file of which the server has just told the attributes, if `told`. Gives them, too, if they
     /// are known.
-    pub(crate) fn open_knowing(&self, flags: OpenFlags, told: Option<Attr>) -> Result<(OpenFile, Option<Attr>), Error> {
+    pub(crate) fn open_knowing(&self, flags: OpenFlags, told: Option<Told>) -> Result<(OpenFile, Option<Attr>), Error> {
         OpenFile::open(self.clone(), flags, told)
     }
 

@@ -127,7 +127,10 @@ impl Node {
         }
         let Found { inode, .. } = self.view().find(self.inode(), name, self.cache().now())?;
         let node = Self::new(inode.clone(), self.view().clone());
-        self.superblock().late_files.open(&node)?;
+        if let Err(error) = self.superblock().late_files.open(&node) {
+            // Who opened it late will be told by the first read.
+            log::debug!("{node:?} loses a name and cannot be opened: {error}");
+        }
         Ok(Some(inode))
     }
 

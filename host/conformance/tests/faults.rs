@@ -144,14 +144,14 @@ fn a_quota_that_is_used_up_is_an_error_and_nothing_is_lost() {
     let file = user.create("file").unwrap();
     let mut written = 0;
     let error = loop {
-        match file.write_at(written as u64, &data[written..][..MIB]) {
+        match write_at(&file, written as u64, &data[written..][..MIB]) {
             Ok(bytes) => written += bytes,
             Err(error) => break error,
         }
     };
     assert_eq!(error.errno(), Errno::EDQUOT);
     assert!((6 * MIB..=8 * MIB).contains(&written), "{written} bytes were written");
-    assert_eq!(errno(file.write_at(written as u64, &data[written..])), Errno::EDQUOT);
+    assert_eq!(errno(write_at(&file, written as u64, &data[written..])), Errno::EDQUOT);
     assert_eq!(errno(file.allocate(0, 12 << 20, AllocateFlags::empty())), Errno::EDQUOT);
     assert_eq!(errno(user.write("other", &data[..MIB])), Errno::EDQUOT);
     let back = fs::read(folder.path().join("file")).unwrap();
@@ -243,10 +243,9 @@ fn collect_too_much(mode: CacheMode, writer: Writer) {
     assert!(fs::read(folder.path().join("safe")).unwrap() == data[..MIB], "what was synchronised is something else");
     let is = fs::read(folder.path().join("file")).unwrap();
     assert!(is.iter().zip(&data).all(|(is, sent)| is == sent || *is == 0), "what is there was never written");
-    // Truncated, since what is removed takes its room until the server is told to forget it.
-    vfs.truncate("file", 0).unwrap();
+    vfs.remove_file("file").unwrap();
     vfs.write("other", &data[..MIB]).unwrap();
-    assert!(fs::read(folder.path().join("other")).unwrap() == data[..MIB], "room that came back is not used");
+    assert!(fs::read(folder.path().join("other")).unwrap() == data[..MIB], "the room of what was removed is not used");
     vfs.drop_caches();
     expect_descriptors(&daemon, &vfs, before);
     vfs.unmount().unwrap();

@@ -2,7 +2,7 @@
 
 use super::names::slow_down;
 use super::*;
-use crate::vnode::Access;
+use crate::vnode::{Access, SetAttr};
 use crate::wire::FileType;
 
 /// A mount with a file, whose name stays known.
@@ -164,6 +164,7 @@ fn a_nodeid_of_another_generation_is_another_inode() {
 #[test]
 fn a_nodeid_of_another_kind_is_another_inode() {
     let mounted = mount(CacheMode::Auto, |server| {
+        (server.options.minor, server.options.statx) = (39, true);
         server.file("f", "");
     });
     let old = mounted.fs.node("f").unwrap();
@@ -171,7 +172,11 @@ fn a_nodeid_of_another_kind_is_another_inode() {
     mounted.advance(SECOND);
     let new = mounted.fs.node("f").unwrap();
     assert_eq!((new.nodeid(), new.file_type()), (old.nodeid(), FileType::Fifo));
-    assert_eq!(old.getattr(), Err(Error::Protocol("an inode became one of another kind")));
+    let other_kind = Error::Protocol("an inode became one of another kind");
+    assert_eq!(old.getattr(), Err(other_kind));
+    let changes = SetAttr { uid: Some(5), ..SetAttr::default() };
+    assert_eq!(old.setattr(&changes), Err(other_kind));
+    assert_eq!(old.statx().map(drop), Err(other_kind));
     drop((old, new));
     mounted.unmount();
 }

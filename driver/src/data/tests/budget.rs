@@ -31,7 +31,7 @@ fn what_is_used_again_and_again_stays() {
     let pool = Arc::new(Pool::new(8 * PAGE_BYTES));
     let content = pattern(64 * PAGE_BYTES);
     let mut file = File::new(&pool, &content);
-    file.data.learn_end(content.len() as u64);
+    file.data.learn_end(content.len() as u64, || true);
     file.read(9 * PAGE, 100);
     file.asked();
     for page in [30, 20, 40, 10, 50, 12, 42, 32, 22, 52, 14, 44, 34, 24, 54, 60] {
@@ -90,7 +90,7 @@ fn a_short_file_takes_what_it_needs() {
     let pool = Arc::new(Pool::new(1 << 20));
     for (length, taken) in [(1, 4096), (4096, 4096), (5000, 8192), (PAGE_BYTES + 1, PAGE_BYTES + 4096)] {
         let mut file = File::new(&pool, &pattern(length));
-        file.data.learn_end(length as u64);
+        file.data.learn_end(length as u64, || true);
         file.all();
         assert_eq!(pool.used_bytes(), taken, "{length}");
     }

@@ -69,7 +69,7 @@ fn what_was_asked_for_before_a_change_is_not_kept() {
             let changing = data.begin_change();
             data.end_change(changing, &Change::Unknown(0..10));
         },
-        |data| data.opened(version(8, PAGE_BYTES), false),
+        |data| data.opened(version(8, PAGE_BYTES), false, || true),
         FileData::clear,
     ];
     for (at, change) in changes.iter().enumerate() {
@@ -104,9 +104,9 @@ fn pages_go_when_the_attributes_are_others_at_open() {
     let first = version(1, content.len());
     for (other, keeps) in [(first, true), (version(2, content.len()), false), (version(1, content.len() - 1), false)] {
         let mut file = File::new(&Arc::new(Pool::new(1 << 20)), &content);
-        file.data.opened(first, false);
+        file.data.opened(first, false, || true);
         file.all();
-        file.data.opened(other, false);
+        file.data.opened(other, false, || true);
         assert_eq!(file.data.has_pages(), keeps, "{other:?}");
     }
 }
@@ -115,16 +115,16 @@ fn pages_go_when_the_attributes_are_others_at_open() {
 fn pages_that_the_server_wants_kept_stay_when_the_attributes_are_others() {
     let content = pattern(2 * PAGE_BYTES);
     let mut file = File::new(&Arc::new(Pool::new(1 << 20)), &content);
-    file.data.opened(version(1, content.len()), false);
+    file.data.opened(version(1, content.len()), false, || true);
     file.all();
     file.asked();
-    file.data.opened(version(2, content.len()), true);
+    file.data.opened(version(2, content.len()), true, || true);
     assert_eq!(file.all(), content);
     assert_eq!(file.asked(), []);
     // It grew.
     let more = pattern(3 * PAGE_BYTES + 10);
     file.server = more.clone();
-    file.data.opened(version(3, more.len()), true);
+    file.data.opened(version(3, more.len()), true, || true);
     assert_eq!(file.all(), more);
     assert_eq!(file.asked(), [(2 * PAGE, PAGE_BYTES + 4096)]);
 }
@@ -132,10 +132,10 @@ fn pages_that_the_server_wants_kept_stay_when_the_attributes_are_others() {
 #[test]
 fn a_file_that_shrank_and_keeps_its_pages_has_zeroes_where_it_grows_again() {
     let mut file = File::new(&Arc::new(Pool::new(1 << 20)), &pattern(3 * PAGE_BYTES));
-    file.data.opened(version(1, 3 * PAGE_BYTES), false);
+    file.data.opened(version(1, 3 * PAGE_BYTES), false, || true);
     file.all();
     file.server.truncate(100);
-    file.data.opened(version(2, 100), true);
+    file.data.opened(version(2, 100), true, || true);
     file.write(200, b"behind");
     let server = file.server.clone();
     assert_eq!(file.all(), server);
@@ -182,8 +182,8 @@ fn dirty_pages_are_read_and_written_once() {
 fn dirty_pages_outlive_what_others_say_of_the_file() {
     let mut file = File::with_end(&pattern(PAGE_BYTES));
     file.write_later(Some(5), b"dirty").unwrap();
-    file.data.opened(version(9, 3), false);
-    file.data.seen(version(9, 3));
+    file.data.opened(version(9, 3), false, || true);
+    file.data.seen(version(9, 3), || true);
     file.data.clear();
     assert!(!file.data.pool.shrink_to(0));
     assert_eq!(file.read(5, 5), b"dirty");

@@ -72,7 +72,7 @@ impl File {
     /// A file of which the end is known, with a budget that is large enough.
     fn with_end(content: &[u8]) -> Self {
         let file = Self::new(&Arc::new(Pool::new(16 << 20)), content);
-        file.data.learn_end(content.len() as u64);
+        file.data.learn_end(content.len() as u64, || true);
         file
     }
 
@@ -130,7 +130,7 @@ impl File {
         let mut last = Need::End;
         for _ in 0..16 {
             match self.data.write_pages(offset, bytes, &mut spare, NOW, date(7)) {
-                Err(Need::End) => self.data.learn_end(self.server.len() as u64),
+                Err(Need::End) => self.data.learn_end(self.server.len() as u64, || true),
                 Err(Need::Read(index)) => {
                     last = Need::Read(index);
                     drop(self.read(index * PAGE, 1));

@@ -86,7 +86,7 @@ impl Model {
         }
         self.time += 1;
         self.truth = self.file.server.clone();
-        self.file.data.opened(version(self.time, self.truth.len()), false);
+        self.file.data.opened(version(self.time, self.truth.len()), false, || true);
     }
 
     /// Somebody else makes the file longer or shorter, and the server says that the rest is what it was.
@@ -96,7 +96,7 @@ impl Model {
         self.file.server.resize(size, 0x77);
         self.time += 1;
         self.truth = self.file.server.clone();
-        self.file.data.opened(version(self.time, size), true);
+        self.file.data.opened(version(self.time, size), true, || true);
     }
 
     /// A WRITE that is answered while a READ is under way.

@@ -13,7 +13,7 @@ fn what_was_read_is_read_again_without_requests() {
             let content = pattern(length);
             let mut file = File::new(&Arc::new(Pool::new(1 << 20)), &content);
             if knows_end {
-                file.data.learn_end(length as u64);
+                file.data.learn_end(length as u64, || true);
             }
             assert_eq!(file.all(), content);
             assert!(!file.asked().is_empty());
@@ -70,7 +70,7 @@ fn sequential_reads_ask_for_whole_transfers() {
         }
         let asked = file.asked();
         let transfer = file.transfer_bytes;
-        assert!(asked.iter().all(|&(at, bytes)| at as usize % transfer == 0 && bytes % transfer == 0), "{asked:?}");
+        assert!(asked.iter().all(|&(at, bytes)| (at as usize | bytes).is_multiple_of(transfer)), "{asked:?}");
         assert_eq!(asked.iter().map(|&(_, bytes)| bytes).sum::<usize>(), content.len());
         let ahead = asked.iter().map(|&(_, bytes)| bytes).max().unwrap() / transfer;
         assert!(ahead >= 4, "{step}: several transfers are in flight together");
@@ -82,7 +82,7 @@ fn what_stands_behind_a_short_reply_is_not_content() {
     for knows_end in [true, false] {
         let mut file = File::new(&Arc::new(Pool::new(1 << 20)), &pattern(3 * PAGE_BYTES));
         if knows_end {
-            file.data.learn_end(3 * PAGE);
+            file.data.learn_end(3 * PAGE, || true);
         }
         let bytes = PAGE_BYTES + 100;
         let short = file.read_with(0, 3 * PAGE_BYTES, |_, _, buffers, _| {
@@ -143,7 +143,7 @@ fn a_file_that_grew_is_read_to_its_new_end_once_that_is_found() {
     assert_eq!(file.all().len(), 100);
     file.server = pattern(3 * PAGE_BYTES);
     assert_eq!(file.all().len(), 100, "its end is believed");
-    file.data.opened(version(1, 3 * PAGE_BYTES), false);
+    file.data.opened(version(1, 3 * PAGE_BYTES), false, || true);
     assert_eq!(file.all(), pattern(3 * PAGE_BYTES));
 }
 
@@ -156,4 +156,20 @@ fn a_file_that_shrank_ends_where_a_read_finds_it() {
     assert_eq!(file.read(0, 4 * PAGE_BYTES), content[..PAGE_BYTES + 5]);
     assert_eq!(file.data.eof(), Some(PAGE + 5));
     assert_eq!(file.read(3 * PAGE, 10), b"");
+}
+
+#[test]
+fn a_hole_before_what_the_server_gets_meanwhile_is_read_as_one() {
+    for budget in [0, 1 << 20] {
+        let mut file = File::new(&Arc::new(Pool::new(budget.max(PAGE_BYTES))), &[]);
+        file.data.learn_end(0, || true);
+        file.write_later(Some(5 * PAGE), &[7; PAGE_BYTES]).unwrap();
+        let flush = |data: &FileData, _: &mut Vec<u8>, _: &mut [&mut [u8]], filled| {
+            while let Some(run) = data.take_dirty(0, 1 << 20) {
+                data.end_run(run, Ok(()));
+            }
+            Ok(filled)
+        };
+        assert_eq!(file.read_with(PAGE, 2 * PAGE_BYTES, flush), Ok(vec![0; 2 * PAGE_BYTES]), "{budget}");
+    }
 }

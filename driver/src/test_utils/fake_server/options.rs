@@ -37,8 +37,8 @@ pub struct ServerOptions {
     pub readdirplus: bool,
     /// Whether STATX is served.
     pub statx: bool,
-    /// Whether a file without a name is there as long as the driver knows it; if not, it is stale (ESTALE) unless the driver
-    /// has it open, as for a server that keeps no file descriptors.
+    /// Whether a file without a name is there as long as the driver knows it; if not, it is stale (ESTALE) unless the
+    /// driver has it open, as for a server that keeps no file descriptors.
     pub keeps_unlinked: bool,
     /// Operations that are refused whatever they ask, and with what.
     pub refused: BTreeMap<u32, Errno>,

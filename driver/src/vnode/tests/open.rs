@@ -1,6 +1,7 @@
 //! Open files.
 
 use super::*;
+use crate::{CacheOptions, LockOwner};
 
 #[test]
 fn only_regular_files_are_opened_and_nothing_else_is_asked_of_the_server() {
@@ -109,5 +110,21 @@ fn an_error_at_close_does_not_end_the_session() {
     });
     drop(mounted.fs.open("d/f").unwrap());
     assert_eq!(mounted.fs.read("d/f").unwrap(), b"content");
+    mounted.unmount();
+}
+
+#[test]
+fn a_file_whose_pages_were_written_before_it_was_put_down_as_dirty_is_closed() {
+    let mut server = FakeServer::new();
+    server.file("f", "content");
+    let cache = CacheOptions { writeback: true, ..CacheOptions::default() };
+    let mounted = mount_with(server, &MountOptions { cache, ..MountOptions::default() });
+    let file = mounted.fs.node("f").unwrap().open(OpenFlags::READ_WRITE).unwrap();
+    file.write_at(0, b"C").unwrap();
+    file.flush(LockOwner(1)).unwrap();
+    // What a thread does last that wrote into pages before.
+    mounted.fs.root().superblock().dirty.add(&file.handle().unwrap());
+    file.close().unwrap();
+    assert_eq!(mounted.server(|server| server.open_handles()), 0);
     mounted.unmount();
 }

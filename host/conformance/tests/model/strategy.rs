@@ -84,6 +84,7 @@ fn use_of_file() -> impl Strategy<Value = Step> {
         FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE,
         FALLOC_ZERO_RANGE,
         FALLOC_COLLAPSE_RANGE,
+        FALLOC_INSERT_RANGE,
     ]);
     prop_oneof![
         6 => (slot(), place(), data()).prop_map(|(slot, offset, data)| write(slot, offset, data)),

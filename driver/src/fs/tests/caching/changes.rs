@@ -130,3 +130,82 @@ fn holes_are_looked_for_in_what_was_written() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn what_is_written_while_the_file_is_cut_off_is_what_the_server_made_of_it() {
+    for cache in all_options() {
+        for offset in [0, 2 * PAGE, 10 * PAGE] {
+            let mounted = two_files(cache.clone());
+            let file = read_write().open(&mounted.fs, "f").unwrap();
+            read_from(&file, 0);
+            let write = || {
+                file.write_all_at(offset, &[0xaa; PAGE_BYTES]).unwrap();
+                file.sync_all().unwrap();
+            };
+            mounted.overtake(opcode::SETATTR, |fs| fs.truncate("f", 5).unwrap(), |_| write());
+            assert!(read_from(&file, 0) == mounted.content("f"), "{offset} {cache:?}");
+            // It is the guest that knows where appended bytes go.
+            let mut appending = OpenOptions::new().append(true).open(&mounted.fs, "f").unwrap();
+            let expected = [&mounted.content("f")[..], &[0xbb; PAGE_BYTES]].concat();
+            appending.write_all(&[0xbb; PAGE_BYTES]).unwrap();
+            drop(appending);
+            assert!(mounted.content("f") == expected, "{offset} {cache:?}");
+            drop(file);
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
+fn what_is_collected_while_space_is_allocated_behind_the_end_is_not_lost() {
+    for cache in all_options() {
+        let mounted = two_files(cache.clone());
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        read_from(&file, 0);
+        mounted.overtake(
+            opcode::FALLOCATE,
+            |_| file.allocate(0, 6 * PAGE, AllocateFlags::empty()).unwrap(),
+            |_| file.write_all_at(3 * PAGE + 5, b"collected").unwrap(),
+        );
+        assert_eq!(file.metadata().unwrap().len(), 6 * PAGE);
+        assert!(read_from(&file, 0) == mounted.content("f"), "{cache:?}");
+        assert_eq!(mounted.content("f")[3 * PAGE_BYTES + 5..][..9], *b"collected");
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn threads_that_change_a_file_together_end_with_what_the_server_has() {
+    for cache in all_options() {
+        let mounted = mount(CacheOptions { max_data_bytes: 8 * PAGE_BYTES, ..cache.clone() }, |server| {
+            server.file("f", pattern(10 * PAGE_BYTES));
+        });
+        std::thread::scope(|scope| {
+            for seed in 1..4 {
+                let fs = &mounted.fs;
+                scope.spawn(move || {
+                    let file = read_write().open(fs, "f").unwrap();
+                    let mut appending = OpenOptions::new().append(true).open(fs, "f").unwrap();
+                    let mut random = crate::test_utils::XorShift::new(seed);
+                    for _ in 0..100 {
+                        let (offset, bytes) = (random.below(8 * PAGE_BYTES) as u64, random.below(20_000) + 1);
+                        match random.below(8) {
+                            0 => file.set_len(offset).unwrap(),
+                            1 => file.allocate(offset, bytes as u64, AllocateFlags::ZERO_RANGE).unwrap(),
+                            2 => appending.write_all(&vec![seed as u8; bytes]).unwrap(),
+                            3 => file.sync_data().unwrap(),
+                            4 => drop(fs.open("f").unwrap()),
+                            5 | 6 => file.write_all_at(offset, &vec![seed as u8; bytes]).unwrap(),
+                            _ => assert!(file.read_at(offset, &mut vec![0; bytes]).is_ok()),
+                        }
+                    }
+                });
+            }
+        });
+        let file = mounted.fs.open("f").unwrap();
+        assert!(read_from(&file, 0) == mounted.content("f"), "{cache:?}");
+        drop(file);
+        mounted.unmount();
+    }
+}

@@ -163,3 +163,37 @@ fn a_name_that_cannot_be_removed_leaves_no_file_open() {
     assert_eq!(mounted.server(|server| server.open_handles()), 0);
     mounted.unmount();
 }
+
+#[test]
+fn who_locks_a_file_that_lost_its_name_has_the_lock_alone() {
+    let mounted = mount(options(CacheMode::Auto), |server| {
+        server.options.init_flags |= crate::InitFlags::FLOCK_LOCKS.bits();
+        server.file("f", "content");
+    });
+    let (one, other) = (mounted.fs.open("f").unwrap(), mounted.fs.open("f").unwrap());
+    mounted.fs.remove_file("f").unwrap();
+    one.lock().unwrap();
+    assert_eq!(other.try_lock(), Err(Error::Refused(Errno::EAGAIN)));
+    drop(one);
+    other.try_lock().unwrap();
+    drop(other);
+    mounted.unmount();
+}
+
+#[test]
+fn a_file_that_was_not_opened_at_the_server_is_not_flushed_there() {
+    for keeps_locks in [false, true] {
+        let mounted = mount(options(CacheMode::Auto), |server| {
+            if keeps_locks {
+                server.options.init_flags |= crate::InitFlags::POSIX_LOCKS.bits();
+            }
+            server.file("f", "content");
+        });
+        let file = mounted.fs.open("f").unwrap();
+        // The owner may have locked the file elsewhere.
+        let expected = if keeps_locks { vec![opcode::OPEN, opcode::FLUSH] } else { vec![] };
+        assert_eq!(mounted.sends(|_| file.as_open_file().flush(crate::LockOwner(1))), expected);
+        drop(file);
+        mounted.unmount();
+    }
+}

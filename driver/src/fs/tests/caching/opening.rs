@@ -138,3 +138,81 @@ fn attributes_that_tell_of_a_change_drop_pages_if_the_server_wants_that() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn a_file_is_as_new_when_it_might_have_to_be_made() {
+    let mounted = mount(options(CacheMode::Auto), |server| {
+        server.file("f", b"content");
+    });
+    mounted.read_once("f");
+    mounted.others_write("f", b"Content");
+    let file = read_write().create(true).open(&mounted.fs, "f").unwrap();
+    assert_eq!(read_from(&file, 0), b"Content");
+    drop(file);
+    mounted.unmount();
+}
+
+#[test]
+fn a_file_that_need_not_be_asked_for_any_more_is_cached_again() {
+    for cache in all_options() {
+        let mounted = mount(CacheOptions { lazy_open: false, ..cache.clone() }, |server| {
+            server.options.fopen_flags = DIRECT_IO;
+            server.file("f", b"content");
+        });
+        mounted.read_once("f");
+        mounted.server(|server| server.options.fopen_flags = 0);
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        assert_eq!(read_from(&file, 0), b"content");
+        assert_eq!(mounted.sent_by(|| read_from(&file, 0)), (b"content".to_vec(), vec![]), "{cache:?}");
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn attributes_from_before_an_own_write_say_nothing_of_the_content() {
+    for cache in all_options() {
+        let mounted = with_file(cache.clone(), PAGE_BYTES);
+        let mut file = OpenOptions::new().read(true).append(true).open(&mounted.fs, "f").unwrap();
+        read_from(&file, 0);
+        mounted.advance(2 * SECOND);
+        mounted.fs.root().cache().drop_names();
+        let late = mounted.overtake(
+            opcode::LOOKUP,
+            |fs| fs.open("f").unwrap(),
+            |_| {
+                file.write_all(&pattern(PAGE_BYTES)).unwrap();
+                file.sync_all().unwrap();
+            },
+        );
+        file.write_all(&pattern(PAGE_BYTES)).unwrap();
+        assert_eq!(read_from(&late, 0).len(), 3 * PAGE_BYTES, "{cache:?}");
+        file.sync_all().unwrap();
+        assert!(mounted.content("f") == pattern(PAGE_BYTES).repeat(3), "{cache:?}");
+        drop((file, late));
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn what_others_append_is_seen_after_own_writes_too() {
+    for cache in [options(CacheMode::Auto), collecting(CacheMode::Auto)] {
+        for bytes in [5, PAGE_BYTES, PAGE_BYTES + 10] {
+            let mounted = with_file(cache.clone(), bytes);
+            let file = read_write().open(&mounted.fs, "f").unwrap();
+            read_from(&file, 0);
+            file.write_all_at(0, b"own").unwrap();
+            file.sync_all().unwrap();
+            mounted.others_write("f", &[&mounted.content("f")[..], b"by others"].concat());
+            mounted.advance(SECOND);
+            assert!(read_from(&file, 0) == mounted.content("f"), "{bytes} {cache:?}");
+            mounted.others_write("f", b"cut");
+            mounted.advance(SECOND);
+            assert_eq!(file.read_at(bytes as u64 + 9, &mut [0]), Ok(0));
+            assert_eq!(read_from(&file, 0).len(), 3);
+            drop(file);
+            assert_eq!(mounted.read_once("f").0, b"cut");
+            mounted.unmount();
+        }
+    }
+}

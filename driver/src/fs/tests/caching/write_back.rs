@@ -305,3 +305,64 @@ fn what_is_written_while_the_server_gets_the_last_is_written_later() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn files_without_a_name_are_collected_too() {
+    let mounted = mount(collecting(CacheMode::Auto), |server| {
+        server.options.refused.clear();
+    });
+    let (file, _) = mounted.fs.root().tmpfile(OpenFlags::WRITE_ONLY | OpenFlags::APPEND, 0o600).unwrap();
+    file.write_at(0, &[1; 100]).unwrap();
+    mounted.fs.drop_caches();
+    // Into a page that has to be read first.
+    file.write_at(0, &[2; 100]).unwrap();
+    file.flush(crate::LockOwner(1)).unwrap();
+    file.node().link(mounted.fs.root(), "named").unwrap();
+    assert_eq!(mounted.content("named"), [[1; 100], [2; 100]].concat());
+    drop(file);
+    mounted.unmount();
+}
+
+#[test]
+fn who_asks_for_it_has_each_write_at_the_server() {
+    for flags in [OpenFlags::SYNC, OpenFlags::DSYNC, OpenFlags::DIRECT] {
+        for mounted in mounts(100) {
+            let file = read_write().custom_flags(flags).open(&mounted.fs, "f").unwrap();
+            assert_eq!(mounted.sends(|_| file.write_at(5, b"written")), [opcode::WRITE], "{flags:?}");
+            assert!(read_from(&file, 0) == mounted.content("f"));
+            drop(file);
+            let file = read_write().create_new(true).custom_flags(flags).open(&mounted.fs, "new").unwrap();
+            assert_eq!(mounted.sends(|_| file.write_at(5, b"written")), [opcode::WRITE], "{flags:?}");
+            drop(file);
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
+fn what_others_collected_makes_room_too() {
+    let cache = CacheOptions { max_data_bytes: 16 * PAGE_BYTES, ..collecting(CacheMode::Auto) };
+    let mounted = with_file(cache, 0);
+    let idle: Vec<_> = (0..7).map(|at| mounted.fs.create(format!("idle{at}")).unwrap()).collect();
+    idle.iter().for_each(|file| file.write_all_at(0, &[1; PAGE_BYTES]).unwrap());
+    idle[0].write_all_at(PAGE, &[1; PAGE_BYTES - 512]).unwrap();
+    let mut busy = mounted.fs.create("busy").unwrap();
+    let sent = mounted.sends(|_| pattern(8 * PAGE_BYTES).chunks(512).try_for_each(|chunk| busy.write_all(chunk)));
+    assert!(count(&sent, opcode::WRITE) < 16, "{}", count(&sent, opcode::WRITE));
+    drop((idle, busy));
+    assert!(mounted.content("busy") == pattern(8 * PAGE_BYTES));
+    mounted.unmount();
+}
+
+#[test]
+fn when_a_file_was_made_is_told_with_the_size_that_the_server_does_not_know_yet() {
+    let mounted = mount(collecting(CacheMode::Auto), |server| {
+        (server.options.minor, server.options.statx) = (39, true);
+    });
+    let file = mounted.fs.create("f").unwrap();
+    file.write_all_at(0, b"collected").unwrap();
+    let (attr, born) = file.as_open_file().node().statx().unwrap();
+    assert_eq!((attr.size_bytes, born.is_some()), (9, true));
+    drop(file);
+    mounted.unmount();
+}
