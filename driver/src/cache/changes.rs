@@ -6,47 +6,82 @@ use crate::wire::{FileType, RenameFlags};
 use alloc::sync::Arc;
 use core::time::Duration;
 
+/// A local change of names in a directory, from before it is asked for until what it made of them is known.
+pub(crate) struct NamesChange {
+    directory: Arc<Inode>,
+    stamp: Stamp,
+    place: u64,
+    /// No other one was under way when it began.
+    began_alone: bool,
+}
+
+impl NamesChange {
+    /// When it was asked for.
+    pub(crate) fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// Whether no other one was under way at any time since it began.
+    fn is_alone(&self) -> bool {
+        self.began_alone && self.directory.is_last_begun(self.place)
+    }
+}
+
+impl Drop for NamesChange {
+    fn drop(&mut self) {
+        self.directory.end_change_of_names();
+    }
+}
+
+/// A name in a directory that a rename is about, and what it led to before that was asked for.
+pub(crate) struct Renamed<'r> {
+    pub(crate) change: &'r NamesChange,
+    pub(crate) name: &'r [u8],
+    pub(crate) before: Option<&'r Arc<Inode>>,
+}
+
 impl Cache {
+    /// A change of names in `directory` is about to be asked for.
+    pub(crate) fn begin_change_of_names(&self, directory: &Arc<Inode>) -> NamesChange {
+        let (place, began_alone) = directory.begin_change_of_names();
+        NamesChange { directory: directory.clone(), stamp: self.stamp(), place, began_alone }
+    }
+
     /// A request that may have changed `name` in `directory` is answered: what it leads to is not known any more.
     pub(crate) fn forget_name(&self, directory: &Inode, name: &[u8]) {
         directory.note_changed_names();
         self.take_name(directory, name);
     }
 
-    /// A local change of `name` in `directory` is complete, after which it leads to `target`; which is good for `ttl`.
-    /// The request had this stamp.
-    pub(crate) fn change_name(
-        &self,
-        directory: &Inode,
-        name: &[u8],
-        target: Dentry<Arc<Inode>>,
-        ttl: Duration,
-        stamp: &Stamp,
-    ) {
-        let expires = self.expiry_of_name(&target, ttl, stamp);
-        let change = Change::new(directory, stamp);
-        self.take_name(directory, name);
-        change.put(self, name, target, expires);
+    /// A local change of `name` is complete, after which it leads to `target`; which is good for `ttl`.
+    pub(crate) fn change_name(&self, change: &NamesChange, name: &[u8], target: Dentry<Arc<Inode>>, ttl: Duration) {
+        let expires = self.expiry_of_name(&target, ttl, &change.stamp);
+        let made = Made::by(change);
+        self.take_name(&change.directory, name);
+        made.put(self, name, target, expires);
     }
 
-    /// A local rename is complete.
-    pub(crate) fn move_name(
-        &self,
-        (directory, name): (&Inode, &[u8]),
-        (new_directory, new_name): (&Inode, &[u8]),
-        flags: RenameFlags,
-        stamp: &Stamp,
-    ) {
-        let is_one_directory = core::ptr::eq(directory, new_directory);
-        let from = Change::new(directory, stamp);
-        let to = if is_one_directory { from } else { Change::new(new_directory, stamp) };
-        let moved = self.take_name(directory, name);
-        let replaced = self.take_name(new_directory, new_name);
+    /// A local rename of `from` to `to` is complete.
+    pub(crate) fn move_name(&self, from: &Renamed<'_>, to: &Renamed<'_>, flags: RenameFlags) {
+        let (directory, new_directory) = (&from.change.directory, &to.change.directory);
+        let is_one_directory = Arc::ptr_eq(directory, new_directory);
+        // What it led to when the server did it is not known if other changes were under way: they may be heard of later.
+        let is_sure = from.change.is_alone() && to.change.is_alone();
+        let made_from = Made::by(from.change);
+        let made_to = if is_one_directory { made_from } else { Made::by(to.change) };
+        let moved = self.take_name(directory, from.name);
+        let replaced = self.take_name(new_directory, to.name);
         let Some((Dentry::Inode(inode), expires)) = moved else { return };
+        // And a LOOKUP may have found the names as they are now.
+        if !is_sure || !from.before.is_some_and(|before| Arc::ptr_eq(before, &inode)) {
+            return;
+        }
         if flags.contains(RenameFlags::EXCHANGE) {
             // What was believed to lead nowhere led somewhere: else nothing would have been exchanged.
-            if let Some((target @ Dentry::Inode(_), expires)) = replaced {
-                from.put(self, name, target, expires);
+            if let Some((Dentry::Inode(other), expires)) = replaced
+                && to.before.is_some_and(|before| Arc::ptr_eq(before, &other))
+            {
+                made_from.put(self, from.name, Dentry::Inode(other), expires);
             }
         } else if !flags.contains(RenameFlags::WHITEOUT) {
             // Two names of one inode stay as they are, and so does one that is moved to itself.
@@ -55,14 +90,14 @@ impl Cache {
                 Some((Dentry::Absent, _)) => true,
                 None if flags.contains(RenameFlags::NOREPLACE) => true,
                 // Directories have one name.
-                None => inode.file_type == FileType::Directory && !(is_one_directory && name == new_name),
+                None => inode.file_type == FileType::Directory && !(is_one_directory && from.name == to.name),
             };
             if is_gone {
-                let expires = self.expiry_of_name(&Dentry::Absent, Duration::ZERO, stamp);
-                from.put(self, name, Dentry::Absent, expires);
+                let expires = self.expiry_of_name(&Dentry::Absent, Duration::ZERO, &from.change.stamp);
+                made_from.put(self, from.name, Dentry::Absent, expires);
             }
         }
-        to.put(self, new_name, Dentry::Inode(inode), expires);
+        made_to.put(self, to.name, Dentry::Inode(inode), expires);
     }
 
     /// Takes a name out; what it led to has changed, too: its links, and the time of that.
@@ -75,9 +110,9 @@ impl Cache {
     }
 }
 
-/// A local change of names in a directory that is complete.
+/// What a local change that is complete made of names.
 #[derive(Clone, Copy)]
-struct Change<'d> {
+struct Made<'d> {
     directory: &'d Inode,
     number: u64,
     /// No other change of names there was complete since its request was sent. Of changes that were under way together
@@ -86,10 +121,11 @@ struct Change<'d> {
     sent: Instant,
 }
 
-impl<'d> Change<'d> {
-    fn new(directory: &'d Inode, stamp: &Stamp) -> Self {
-        let was_alone = directory.names_unchanged_since(stamp);
-        Self { directory, number: directory.note_changed_names(), was_alone, sent: stamp.sent }
+impl<'d> Made<'d> {
+    fn by(change: &'d NamesChange) -> Self {
+        let (number, last) = change.directory.note_changed_names();
+        let was_alone = last <= change.stamp.changes;
+        Self { directory: &change.directory, number, was_alone, sent: change.stamp.sent }
     }
 
     /// Remembers what a name leads to now.
@@ -112,12 +148,14 @@ mod tests {
         let mounted = Mounted::caching(FakeChannel::new(FakeServer::new()), CacheMode::Always).unwrap();
         let (cache, root) = (mounted.fs.root().cache(), mounted.fs.root().inode());
         let never = Instant(Duration::MAX);
-        let change = Change::new(root, &cache.stamp());
-        change.put(cache, b"name", Dentry::Absent, never);
+        let change = cache.begin_change_of_names(root);
+        let made = Made::by(&change);
+        made.put(cache, b"name", Dentry::Absent, never);
         assert!(cache.find(root, b"name", cache.now()).is_some());
         cache.forget_name(root, b"name");
-        change.put(cache, b"name", Dentry::Absent, never);
+        made.put(cache, b"name", Dentry::Absent, never);
         assert!(cache.find(root, b"name", cache.now()).is_none());
+        drop(change);
         mounted.unmount();
     }
 }

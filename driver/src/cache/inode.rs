@@ -50,6 +50,23 @@ struct Attributes {
     mode_expires: Instant,
     /// The number of the last local change of this inode.
     changed: u64,
+    /// How many local changes of names in this directory are under way, and how many have begun so far.
+    names_changing: u32,
+    names_begun: u64,
+}
+
+impl Attributes {
+    fn new(attr: Option<Attr>, expires: Instant, changed: u64) -> Self {
+        Self { attr, expires, mode_expires: expires, changed, names_changing: 0, names_begun: 0 }
+    }
+
+    /// All but type, mode, owner and group are not known any more; nor is a mode with set-id bits, if this is a file.
+    fn expire(&mut self) {
+        self.expires = EXPIRED;
+        if self.attr.is_some_and(|attr| attr.file_type != FileType::Directory && attr.permissions & SET_IDS != 0) {
+            self.mode_expires = EXPIRED;
+        }
+    }
 }
 
 /// Set-user-id and set-group-id.
@@ -83,7 +100,7 @@ impl Inode {
             submount,
             nlookup: AtomicU64::new(1),
             names_changed: AtomicU64::new(0),
-            attributes: RwLock::new(Attributes { attr: Some(attr), expires, mode_expires: expires, changed }),
+            attributes: RwLock::new(Attributes::new(Some(attr), expires, changed)),
             data: Once::new(),
             is_direct: AtomicBool::new(false),
             open_late: AtomicU32::new(0),
@@ -93,7 +110,6 @@ impl Inode {
 
     /// The root of the mounted directory, of which no lookups are counted.
     pub(super) fn root(cache: &Arc<Cache>) -> Self {
-        let attributes = Attributes { attr: None, expires: EXPIRED, mode_expires: EXPIRED, changed: 0 };
         Self {
             cache: cache.clone(),
             serial: Serial(cache.next_serial.fetch_add(1, Ordering::Relaxed)),
@@ -104,7 +120,7 @@ impl Inode {
             submount: None,
             nlookup: AtomicU64::new(0),
             names_changed: AtomicU64::new(0),
-            attributes: RwLock::new(attributes),
+            attributes: RwLock::new(Attributes::new(None, EXPIRED, 0)),
             data: Once::new(),
             is_direct: AtomicBool::new(false),
             open_late: AtomicU32::new(0),
@@ -241,19 +257,16 @@ impl Inode {
         let mut attributes = self.attributes.write();
         // Of two changes that were under way together it is not known which was the last.
         let expires = if attributes.changed <= stamp.changes { expires } else { EXPIRED };
-        let changed = self.cache.count_change();
-        *attributes = Attributes { attr: Some(*attr), expires, mode_expires: expires, changed };
+        attributes.attr = Some(*attr);
+        (attributes.expires, attributes.mode_expires) = (expires, expires);
+        attributes.changed = self.cache.count_change();
     }
 
     /// A local change is complete that made size, times, links or blocks unknown, but neither owner nor mode, unless
     /// that of a file has set-id bits, which changes of the content take away.
     pub(crate) fn note_change(&self) {
         let mut attributes = self.attributes.write();
-        attributes.expires = EXPIRED;
-        if attributes.attr.is_some_and(|attr| attr.file_type != FileType::Directory && attr.permissions & SET_IDS != 0)
-        {
-            attributes.mode_expires = EXPIRED;
-        }
+        attributes.expire();
         attributes.changed = self.cache.count_change();
     }
 
@@ -273,16 +286,39 @@ impl Inode {
         }
     }
 
-    /// A local change of a name in this directory is complete. Gives its number.
-    pub(super) fn note_changed_names(&self) -> u64 {
-        self.note_change();
-        // First the number, then whatever is done about the name: who remembers an older reply looks at it last.
+    /// A local change of names in this directory is about to be asked for. Gives its place among them, and whether no
+    /// other one is under way.
+    pub(super) fn begin_change_of_names(&self) -> (u64, bool) {
+        let mut attributes = self.attributes.write();
+        attributes.names_changing += 1;
+        attributes.names_begun += 1;
+        (attributes.names_begun, attributes.names_changing == 1)
+    }
+
+    /// What a local change made of names is known.
+    pub(super) fn end_change_of_names(&self) {
+        self.attributes.write().names_changing -= 1;
+    }
+
+    /// Whether no local change of names has begun here since the one with this place.
+    pub(super) fn is_last_begun(&self, place: u64) -> bool {
+        self.attributes.read().names_begun == place
+    }
+
+    /// A local change of a name in this directory is complete. Gives its number, and that of the last one before.
+    pub(super) fn note_changed_names(&self) -> (u64, u64) {
+        let mut attributes = self.attributes.write();
+        attributes.expire();
         let number = self.cache.count_change();
-        self.names_changed.fetch_max(number, Ordering::SeqCst);
+        attributes.changed = number;
+        // First the number, then whatever is done about the name: who remembers an older reply looks at it last. Under the
+        // lock, so that each of two changes is either before the other or after it.
+        let last = self.names_changed.swap(number, Ordering::SeqCst);
+        drop(attributes);
         if let Some(listing) = self.used_data() {
             listing.clear();
         }
-        number
+        (number, last)
     }
 
     /// Whether the local change with this number is the last one of a name in this directory.

@@ -9,6 +9,7 @@ mod inode;
 mod inode_table;
 mod options;
 
+pub(crate) use changes::{NamesChange, Renamed};
 pub(crate) use dentries::{Dentries, Dentry};
 pub(crate) use inode::Inode;
 pub use options::{CacheMode, CacheOptions};

@@ -19,15 +19,14 @@ pub(crate) enum Change<'c> {
 #[must_use]
 pub(crate) struct Changing {
     number: u64,
+    /// No other one was under way when it began.
+    began_alone: bool,
 }
 
 impl FileData {
     /// To be called before the server is asked for a change.
     pub(crate) fn begin_change(&self) -> Changing {
-        let mut state = self.state.write();
-        state.changing += 1;
-        state.changes += 1;
-        Changing { number: state.changes }
+        self.state.write().begin_change()
     }
 
     /// The server has answered, and so much is known of what it did. If what is kept
@@ -35,11 +34,7 @@ impl FileData {
     /// complete.
     pub(crate) fn end_change(&self, changing: Changing, change: &Change<'_>) {
         let mut state = self.state.write();
-        state.changing -= 1;
-        state.epoch += 1;
-        state.version = None;
-        // Of two changes that were under way together it is not known which was the last.
-        let was_alone = state.changing == 0 && state.changes == changing.number;
+        let was_alone = state.end_change(&changing);
         match change {
             &Change::Written(offset, bytes) if was_alone => state.write(offset, bytes),
             &Change::Written(offset, bytes) => {
@@ -53,6 +48,21 @@ impl FileData {
 }
 
 impl State {
+    fn begin_change(&mut self) -> Changing {
+        self.changing += 1;
+        self.changes += 1;
+        Changing { number: self.changes, began_alone: self.changing == 1 }
+    }
+
+    /// Whether no other change was under way since this one began. Of changes that were under way together it is not known
+    /// which was the last.
+    fn end_change(&mut self, changing: &Changing) -> bool {
+        self.changing -= 1;
+        self.epoch += 1;
+        self.version = None;
+        changing.began_alone && self.changes == changing.number
+    }
+
     /// Puts written bytes into the pages that are kept.
     fn write(&mut self, offset: u64, bytes: &[u8]) {
         let end = offset + bytes.len() as u64;

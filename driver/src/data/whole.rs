@@ -28,6 +28,9 @@ impl FileData {
         state.pages.clear();
         state.eof = None;
         state.version = version;
+        // Whoever looks at what was kept before has to see that it is gone.
+        state.epoch += 1;
+        let epoch = state.epoch;
         drop(state);
         self.insert(epoch, 0, pages, content.len(), true);
     }
@@ -41,10 +44,12 @@ impl FileData {
         if is_old || length == 0 || state.pages.len() < length.div_ceil(PAGE_BYTES) {
             return None;
         }
+        let epoch = state.epoch;
         drop(state);
         let mut content = Vec::new();
         content.try_reserve_exact(length).ok()?;
         content.resize(length, 0);
-        (self.copy_out(0, &mut content).bytes == length).then_some(content)
+        let is_all = self.copy_out(0, &mut content).bytes == length && self.epoch() == epoch;
+        is_all.then_some(content)
     }
 }

@@ -136,6 +136,17 @@ impl Model {
         }
     }
 
+    /// Looks at which names a directory has.
+    fn list(&self, directory: &'static str) {
+        let complete = self.history.lock().complete.clone();
+        let listed: Vec<_> = self.mounted.fs.read_dir(directory).unwrap().map(Result::unwrap).collect();
+        let history = self.history.lock();
+        for (_, name) in PATHS.into_iter().filter(|path| path.0 == directory) {
+            let is_listed = listed.iter().any(|entry| entry.file_name() == name.as_bytes());
+            history.expect(&complete, is_listed, name, |state| state.names.contains_key(&(directory, name)));
+        }
+    }
+
     /// Makes a change, and takes note that it is complete.
     fn change(&self, what: String, ask: impl FnOnce() -> Result<(), Error>) {
         let id = this_thread();
@@ -168,7 +179,7 @@ impl Model {
 
     fn turn(&self) {
         let path @ (directory, name) = one_of(&PATHS);
-        match number_below(12) {
+        match number_below(14) {
             0..3 => self.look(path),
             3 => self.set(path),
             4 => {
@@ -192,6 +203,7 @@ impl Model {
                 }
             }
             8 => self.mounted.fs.root().cache().drop_names(),
+            9 | 10 => self.list(directory),
             _ => self.rename(path, one_of(&PATHS)),
         }
     }
@@ -202,6 +214,7 @@ impl Model {
         history.complete = (1..history.states.len()).collect();
         drop(history);
         PATHS.into_iter().for_each(|path| self.look(path));
+        ["/", "/d"].into_iter().for_each(|directory| self.list(directory));
         self.mounted.unmount();
     }
 }

@@ -8,6 +8,8 @@
 //! A run that fails prints its seed (`SHUTTLE_RANDOM_SEED` repeats it) or its schedule. `MODEL_RUNS=20` makes all models
 //! run 20 times as often.
 
+mod bytes;
+mod files;
 mod guard;
 mod lookups;
 mod pages;

@@ -4,7 +4,7 @@ use super::file::access_of;
 use super::node::{supported, unless_lacking};
 use super::permission::exists_or;
 use super::{Node, OpenFile, Told};
-use crate::cache::{Dentry, Stamp};
+use crate::cache::{Dentry, NamesChange};
 use crate::session::SecurityContext;
 use crate::wire::{
     Access, Create, Entry, FileType, InitFlags, Link, Mkdir, Mknod, Name, OpenFlags, Operation, Symlink, Tmpfile,
@@ -108,12 +108,12 @@ impl Node {
         let opened = self.opens_as(flags - OpenFlags::TRUNCATE);
         let sent = opened | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
         let create = Create { name, flags: sent, permissions, umask, kill_suidgid: false };
-        let stamp = self.cache().stamp();
+        let change = self.cache().begin_change_of_names(self.inode());
         let created = self.call_making(&create, Vec::new()).inspect_err(|_| self.forget_name(name))?;
         let (file, attr) =
-            OpenFile::created(self, &created, flags, opened, &stamp).inspect_err(|_| self.forget_name(name))?;
+            OpenFile::created(self, &created, flags, opened, change.stamp()).inspect_err(|_| self.forget_name(name))?;
         let target = Dentry::Inode(file.node().inode().clone());
-        self.cache().change_name(self.inode(), name.bytes(), target, created.entry.entry_ttl, &stamp);
+        self.cache().change_name(&change, name.bytes(), target, created.entry.entry_ttl);
         Ok((file, attr))
     }
 
@@ -215,11 +215,11 @@ impl Node {
         if self.file_type() == FileType::Directory {
             return Err(exists_or(new_parent.lookup(name.bytes()), Error::Invalid(Errno::EPERM)));
         }
-        let stamp = self.cache().stamp();
+        let change = self.cache().begin_change_of_names(new_parent.inode());
         let linked = new_parent.call(&Link { nodeid: self.nodeid(), name });
         let ttl = linked.map_or(Duration::ZERO, |entry| entry.attr_ttl);
-        let (node, attr) = new_parent.made(name, linked, &stamp)?;
-        node.inode().change_attr(&attr, ttl, &stamp);
+        let (node, attr) = new_parent.made(name, linked, &change)?;
+        node.inode().change_attr(&attr, ttl, change.stamp());
         Ok((node, attr))
     }
 
@@ -246,20 +246,20 @@ impl Node {
         operation: &O,
         payload: Vec<u8>,
     ) -> Result<(Self, Attr), Error> {
-        let stamp = self.cache().stamp();
-        self.made(name, self.call_making(operation, payload), &stamp)
+        let change = self.cache().begin_change_of_names(self.inode());
+        self.made(name, self.call_making(operation, payload), &change)
     }
 
-    /// The inode that got a name in this directory by a request with this stamp.
-    fn made(&self, name: Name<'_>, entry: Result<Entry, Error>, stamp: &Stamp) -> Result<(Self, Attr), Error> {
+    /// The inode that got a name in this directory by this change.
+    fn made(&self, name: Name<'_>, entry: Result<Entry, Error>, change: &NamesChange) -> Result<(Self, Attr), Error> {
         let made = match unless_lacking(entry) {
-            Ok(Some(entry)) => self.child(&entry, stamp).map(|(node, attr)| (node, attr, entry.entry_ttl)),
+            Ok(Some(entry)) => self.child(&entry, change.stamp()).map(|(node, attr)| (node, attr, entry.entry_ttl)),
             // What a server that lacks it makes none of is an error of its own.
             Ok(None) => Err(Error::Refused(Errno::EPERM)),
             Err(error) => Err(error),
         };
         let (node, attr, ttl) = made.inspect_err(|_| self.forget_name(name))?;
-        self.cache().change_name(self.inode(), name.bytes(), Dentry::Inode(node.inode().clone()), ttl, stamp);
+        self.cache().change_name(change, name.bytes(), Dentry::Inode(node.inode().clone()), ttl);
         Ok((node, attr))
     }
 

@@ -2,7 +2,7 @@
 
 use super::node::unless_lacking;
 use super::{Found, Node};
-use crate::cache::{CacheMode, Dentry, Inode};
+use crate::cache::{CacheMode, Dentry, Inode, Renamed};
 use crate::wire::{Access, Name, Rename, Rename2, RenameFlags, Rmdir, Unlink};
 use crate::{Errno, Error};
 use alloc::sync::Arc;
@@ -76,25 +76,29 @@ impl Node {
             }
             permitted?;
         }
-        self.victim(name)?;
+        let from = self.cache().begin_change_of_names(self.inode());
+        let is_one_directory = Arc::ptr_eq(self.inode(), new_parent.inode());
+        let to = (!is_one_directory).then(|| self.cache().begin_change_of_names(new_parent.inode()));
+        let moved = self.victim(name)?;
         let victim = match new_parent.victim(new_name) {
             Err(Error::Refused(Errno::ENOENT)) => None,
             victim => victim?,
         };
-        let (to, new) = (new_parent.nodeid(), Some((new_parent, new_name)));
-        let stamp = self.cache().stamp();
+        let (to_nodeid, new) = (new_parent.nodeid(), Some((new_parent, new_name)));
         let renamed = if flags.is_empty() {
-            let rename = Rename { name, new_parent: to, new_name };
+            let rename = Rename { name, new_parent: to_nodeid, new_name };
             self.with_known_names(name, new, || self.call(&rename))
         } else {
-            let rename = Rename2 { name, new_parent: to, new_name, flags };
+            let rename = Rename2 { name, new_parent: to_nodeid, new_name, flags };
             let renamed = self.with_known_names(name, new, || self.call(&rename));
             unless_lacking(renamed).and_then(|renamed| renamed.ok_or(Error::Refused(Errno::EINVAL)))
         };
         match renamed {
             Ok(()) => {
-                let (from, to) = ((&**self.inode(), name.bytes()), (&**new_parent.inode(), new_name.bytes()));
-                self.cache().move_name(from, to, flags, &stamp);
+                let to =
+                    Renamed { change: to.as_ref().unwrap_or(&from), name: new_name.bytes(), before: victim.as_ref() };
+                let from = Renamed { change: &from, name: name.bytes(), before: moved.as_ref() };
+                self.cache().move_name(&from, &to, flags);
                 note_lost_name(victim);
             }
             Err(_) => {
@@ -108,9 +112,9 @@ impl Node {
     /// Takes `name` away by `ask`.
     fn remove(&self, name: Name<'_>, ask: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
         let victim = self.victim(name)?;
-        let stamp = self.cache().stamp();
+        let change = self.cache().begin_change_of_names(self.inode());
         self.with_known_names(name, None, ask).inspect_err(|_| self.forget_name(name))?;
-        self.cache().change_name(self.inode(), name.bytes(), Dentry::Absent, Duration::ZERO, &stamp);
+        self.cache().change_name(&change, name.bytes(), Dentry::Absent, Duration::ZERO);
         note_lost_name(victim);
         Ok(())
     }

@@ -280,6 +280,46 @@ fn a_file_moved_twice_together_is_where_the_server_put_it() {
     }
 }
 
+/// A mount in which the names of three files are known: `a` of one byte, `b` of two and `d/c` of three.
+fn three_files() -> Mounted {
+    let mounted = lasting(|server| {
+        server.file("a", "1").file("b", "22").file("d/c", "333");
+    });
+    ["a", "b", "d/c"].iter().for_each(|path| drop(mounted.stat(path)));
+    mounted
+}
+
+#[test]
+fn a_file_that_replaced_another_just_before_that_was_moved_is_where_the_server_put_it() {
+    let mounted = three_files();
+    mounted.overtake(opcode::RENAME, |fs| fs.rename("a", "b"), |fs| fs.rename("b", "d/c").unwrap()).unwrap();
+    assert_eq!(mounted.fs.metadata("d/c").unwrap().len(), 1);
+    mounted.unmount();
+}
+
+#[test]
+fn a_file_made_where_another_one_was_moved_away_is_not_taken_for_that() {
+    let mounted = three_files();
+    let make = |fs: &VirtioFs| OpenOptions::new().write(true).create_new(true).open(fs, "a").map(drop);
+    mounted.overtake(opcode::RENAME, |fs| fs.rename("a", "d/c"), |fs| make(fs).unwrap()).unwrap();
+    assert_eq!(mounted.fs.metadata("d/c").unwrap().len(), 1);
+    assert_eq!(mounted.fs.metadata("a").unwrap().len(), 0);
+    mounted.unmount();
+}
+
+#[test]
+fn names_found_just_after_they_were_exchanged_are_not_exchanged_again() {
+    let mounted = three_files();
+    let exchange = |fs: &VirtioFs| fs.rename_with("a", "b", RenameFlags::EXCHANGE);
+    let look = |fs: &VirtioFs| {
+        fs.root().cache().drop_names();
+        ["a", "b"].iter().for_each(|path| assert!(fs.metadata(path).is_ok()));
+    };
+    mounted.overtake(opcode::RENAME2, exchange, look).unwrap();
+    assert_eq!(["a", "b"].map(|path| mounted.fs.metadata(path).unwrap().len()), [2, 1]);
+    mounted.unmount();
+}
+
 /// An entry as a reply to LOOKUP has it.
 fn entry(nodeid: u64, attr: Attr) -> Entry {
     Entry { nodeid: NodeId(nodeid), generation: 0, entry_ttl: YEAR, attr_ttl: YEAR, attr: Ok(attr) }

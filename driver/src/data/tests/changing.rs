@@ -43,6 +43,18 @@ fn of_two_writes_under_way_together_neither_is_believed() {
 }
 
 #[test]
+fn of_two_writes_under_way_together_neither_is_believed_whichever_was_asked_for_first() {
+    let mut file = File::with_end(&pattern(PAGE_BYTES));
+    let (one, other) = (file.data.begin_change(), file.data.begin_change());
+    put(&mut file.server, 5, b"first");
+    file.data.end_change(one, &Change::Written(5, b"first"));
+    // What is read now is what the server made of both.
+    file.all();
+    file.data.end_change(other, &Change::Written(5, b"other"));
+    assert_eq!(file.all()[5..10], *b"first");
+}
+
+#[test]
 fn what_was_asked_for_before_a_change_is_not_kept() {
     let changes: [fn(&FileData); 5] = [
         |data| {
