@@ -48,7 +48,7 @@ impl FileData {
 }
 
 impl State {
-    fn begin_change(&mut self) -> Changing {
+    pub(super) fn begin_change(&mut self) -> Changing {
         self.changing += 1;
         self.changes += 1;
         Changing { number: self.changes, began_alone: self.changing == 1 }
@@ -56,7 +56,7 @@ impl State {
 
     /// Whether no other change was under way since this one began. Of changes that were under way together it is not known
     /// which was the last.
-    fn end_change(&mut self, changing: &Changing) -> bool {
+    pub(super) fn end_change(&mut self, changing: &Changing) -> bool {
         self.changing -= 1;
         self.epoch += 1;
         self.version = None;
@@ -99,7 +99,7 @@ impl State {
 
     /// What is in this range is not known any more. Of pages that are dirty by now, and of the end of a file with such
     /// pages, that is so once they are written: they have to be soon.
-    fn lose(&mut self, range: Range<u64>) {
+    pub(super) fn lose(&mut self, range: Range<u64>) {
         if self.eof.is_none_or(|eof| range.end > eof) {
             self.lose_end();
         }

@@ -1,6 +1,7 @@
 //! Pages that programs have written to, and the server has not got yet.
 
 use super::PAGE_BYTES;
+use super::changes::Changing;
 use super::file_data::{FileData, Page, State, place};
 use super::frames::Frames;
 use crate::sync::atomic::Ordering;
@@ -25,6 +26,8 @@ pub(crate) struct Run {
     pub(crate) offset: u64,
     pieces: Vec<(Frames, Range<usize>)>,
     indices: Range<u64>,
+    /// To write it is a change of the file, as others are.
+    changing: Changing,
 }
 
 impl Run {
@@ -96,7 +99,7 @@ impl FileData {
         dirty.retain(|&index| index >= from);
         dirty.sort_unstable();
         let first = *dirty.first()?;
-        let mut run = Run { offset: 0, pieces: Vec::new(), indices: first..first };
+        let mut run = Run { offset: 0, pieces: Vec::new(), indices: first..first, changing: state.begin_change() };
         for index in dirty {
             let page = state.pages.get_mut(&index).filter(|page| {
                 let follows = index == run.indices.end && page.dirty().start == 0;
@@ -114,8 +117,6 @@ impl FileData {
             run.indices.end = index + 1;
             state.in_flight += 1;
         }
-        // Neither a change that was begun before this nor one that ends after it is alone.
-        state.changes += 1;
         Some(run)
     }
 
@@ -123,14 +124,14 @@ impl FileData {
     pub(crate) fn end_run(&self, run: Run, result: Result<(), Error>) {
         let mut state = self.state.write();
         state.in_flight -= run.pieces.len();
-        state.changes += 1;
-        for index in run.indices {
+        for index in run.indices.clone() {
             if let Some(page) = state.pages.get_mut(&index) {
                 page.in_flight = false;
             }
         }
-        state.epoch += 1;
-        state.version = None;
+        if !state.end_change(&run.changing) {
+            state.lose(run.offset..run.offset + run.bytes() as u64);
+        }
         if let Err(error) = result {
             state.failures = (state.failures.0 + 1, Some(error));
         }

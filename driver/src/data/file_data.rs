@@ -33,7 +33,7 @@ pub(super) struct State {
     pub(super) version: Option<Version>,
     /// Counts what may make a READ that was sent before older than the pages.
     pub(super) epoch: u64,
-    /// Local changes under way, and how many there were ever, counting when dirty pages begin and end to be written.
+    /// Local changes under way, dirty pages that are being written among them, and how many there were ever.
     pub(super) changing: u32,
     pub(super) changes: u64,
     /// Of a dirty page more than what is dirty, or where the file ends, is not known any more: see [`Self::lose`].

@@ -55,6 +55,23 @@ fn of_two_writes_under_way_together_neither_is_believed_whichever_was_asked_for_
 }
 
 #[test]
+fn a_change_made_while_dirty_pages_are_written_is_not_believed() {
+    let changes = [Change::Resized(0), Change::Written(0, b"other"), Change::Unknown(0..5)];
+    for change in changes {
+        let mut file = File::with_end(&[]);
+        file.write_later(Some(0), b"dirty").unwrap();
+        let run = file.data.take_dirty(0, 1).unwrap();
+        let changing = file.data.begin_change();
+        // The server makes this change first, and then writes.
+        file.data.end_change(changing, &change);
+        put(&mut file.server, 0, b"dirty");
+        file.data.end_run(run, Ok(()));
+        assert_eq!(file.flush(), []);
+        assert_eq!(file.all(), b"dirty", "{change:?}");
+    }
+}
+
+#[test]
 fn what_was_asked_for_before_a_change_is_not_kept() {
     let changes: [fn(&FileData); 5] = [
         |data| {
