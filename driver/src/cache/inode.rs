@@ -3,7 +3,7 @@
 use super::{Cache, Serial, Stamp};
 use crate::CacheMode;
 use crate::Instant;
-use crate::data::{FileData, Version};
+use crate::data::{FileData, Unwritten, Version};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Once, RwLock};
 use crate::wire::{Attr, Entry, FileType, InitFlags, NodeId};
@@ -204,18 +204,22 @@ impl Inode {
 
     /// The attributes, if they are known at the time `now`.
     pub(crate) fn attr(&self, now: Instant) -> Option<Attr> {
+        // Before the attributes are looked at: once it is written they are not known any more.
+        let own = self.unwritten();
         let attributes = self.attributes.read();
         let attr = if now < attributes.expires { attributes.attr } else { None };
         drop(attributes);
-        attr.map(|attr| self.with_unwritten(attr))
+        attr.map(|attr| own.map_or(attr, |own| own.of(attr)))
     }
 
     /// Attributes as the server has them, with what the driver has yet to tell it.
-    pub(crate) fn with_unwritten(&self, attr: Attr) -> Attr {
-        match self.used_data().and_then(|data| data.unwritten()) {
-            Some(own) => Attr { size_bytes: own.size_bytes, modified: own.modified, changed: own.modified, ..attr },
-            None => attr,
-        }
+    pub(super) fn with_unwritten(&self, attr: Attr) -> Attr {
+        self.unwritten().map_or(attr, |own| own.of(attr))
+    }
+
+    /// What the driver has yet to tell the server of this file.
+    pub(crate) fn unwritten(&self) -> Option<Unwritten> {
+        self.used_data().and_then(|data| data.unwritten())
     }
 
     /// Attributes of which type, mode, owner and group are known at the time `now`, and perhaps nothing else.

@@ -5,7 +5,7 @@ use super::changes::Changing;
 use super::file_data::{FileData, Page, State, place};
 use super::frames::Frames;
 use crate::sync::atomic::Ordering;
-use crate::{Error, Instant, Timestamp};
+use crate::{Attr, Error, Instant, Timestamp};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -56,6 +56,13 @@ impl Run {
 pub(crate) struct Unwritten {
     pub(crate) size_bytes: u64,
     pub(crate) modified: Timestamp,
+}
+
+impl Unwritten {
+    /// The attributes of a file of which the server tells these.
+    pub(crate) fn of(&self, attr: Attr) -> Attr {
+        Attr { size_bytes: self.size_bytes, modified: self.modified, changed: self.modified, ..attr }
+    }
 }
 
 impl FileData {

@@ -16,7 +16,7 @@ mod readahead;
 mod whole;
 
 pub(crate) use changes::Change;
-pub(crate) use dirty::{Need, Run};
+pub(crate) use dirty::{Need, Run, Unwritten};
 pub(crate) use file_data::{FileData, Page, Version};
 pub(crate) use pool::Pool;
 pub(crate) use read::{Reading, read, read_kept};

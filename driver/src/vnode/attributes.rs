@@ -37,10 +37,25 @@ impl Node {
 
     /// Asks the server for the attributes.
     pub(super) fn ask_attr(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
-        let stamp = self.cache().stamp();
-        let ValidAttr { attr, ttl } = self.expect_same_kind(self.call(&Getattr { fh })?)?;
-        self.inode().learn_attr(&attr, ttl, &stamp);
-        Ok(self.inode().with_unwritten(attr))
+        self.with_unwritten(|| {
+            let stamp = self.cache().stamp();
+            let ValidAttr { attr, ttl } = self.expect_same_kind(self.call(&Getattr { fh })?)?;
+            self.inode().learn_attr(&attr, ttl, &stamp);
+            Ok(attr)
+        })
+    }
+
+    /// The attributes that the server tells when it is asked, with what the driver has yet to tell it. If that was written
+    /// meanwhile, the reply may be from before, and it is asked again.
+    fn with_unwritten(&self, mut ask: impl FnMut() -> Result<Attr, Error>) -> Result<Attr, Error> {
+        loop {
+            let was_unwritten = self.inode().unwritten().is_some();
+            let attr = ask()?;
+            match self.inode().unwritten() {
+                None if was_unwritten => {}
+                own => return Ok(own.map_or(attr, |own| own.of(attr))),
+            }
+        }
     }
 
     /// # Errors
@@ -86,13 +101,15 @@ impl Node {
     ///
     /// The server's.
     pub fn statx(&self) -> Result<(Attr, Option<Timestamp>), Error> {
-        match unless_lacking(self.call(&Statx { fh: None }))? {
+        let mut told_born = None;
+        let attr = self.with_unwritten(|| match unless_lacking(self.call(&Statx { fh: None }))? {
             Some((valid, born)) => {
-                let attr = self.expect_same_kind(valid)?.attr;
-                Ok((self.inode().with_unwritten(attr), born))
+                told_born = born;
+                Ok(self.expect_same_kind(valid)?.attr)
             }
-            None => Ok((self.getattr()?, None)),
-        }
+            None => self.getattr(),
+        })?;
+        Ok((attr, told_born))
     }
 
     /// Changes attributes, and gives the new ones.

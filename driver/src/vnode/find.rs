@@ -51,7 +51,10 @@ impl View {
                 let (inode, attr) = cache.inode(directory, &entry, &stamp)?;
                 learn(Dentry::Inode(inode.clone()), entry.entry_ttl);
                 directory.note_search();
-                Ok(Found { inode, told: Some(Box::new(Told { attr, stamp })) })
+                // What was written here meanwhile the reply may not know, nor the pages tell any more.
+                let is_new = !cache.options().writes_back() || inode.unchanged_since(&stamp);
+                let told = is_new.then(|| Box::new(Told { attr, stamp }));
+                Ok(Found { inode, told })
             }
             Ok(LookedUp::Absent { ttl }) => {
                 learn(Dentry::Absent, ttl);

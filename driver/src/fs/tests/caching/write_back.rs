@@ -43,6 +43,24 @@ fn small_writes_become_large_ones() {
 }
 
 #[test]
+fn a_file_that_is_written_while_its_length_is_asked_for_is_as_long_as_it_was_here() {
+    for mounted in mounts(0) {
+        let mut file = mounted.fs.create("f").unwrap();
+        for (length, late) in [(5000, opcode::GETATTR), (10_000, opcode::LOOKUP)] {
+            file.write_all(&[1; 5000]).unwrap();
+            mounted.fs.node("f").unwrap().inode().note_any_change();
+            if late == opcode::LOOKUP {
+                mounted.fs.root().cache().drop_names();
+            }
+            let metadata = mounted.overtake(late, |fs| fs.metadata("f").unwrap(), |fs| fs.sync().unwrap());
+            assert_eq!(metadata.len(), length);
+        }
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn closing_writes() {
     for mounted in mounts(3) {
         let mut file = mounted.fs.create("f").unwrap();
