@@ -18,6 +18,8 @@ pub(crate) enum Need {
     Read(u64),
     /// So many new pages.
     Pages(usize),
+    /// To go to the server, where somebody else appends at the moment.
+    Server,
 }
 
 /// Dirty bytes that follow each other, on their way to the server.
@@ -194,6 +196,20 @@ impl FileData {
     pub(crate) fn end_flush(&self) {
         self.flushing.store(false, Ordering::Release);
     }
+
+    /// Begins to ask the server where the file ends, to write there, unless somebody else does.
+    pub(crate) fn try_begin_append(&self) -> bool {
+        !core::mem::replace(&mut self.state.write().appending, true)
+    }
+
+    /// Whether somebody asks the server where the file ends, to write there.
+    pub(crate) fn is_appending(&self) -> bool {
+        self.state.read().appending
+    }
+
+    pub(crate) fn end_append(&self) {
+        self.state.write().appending = false;
+    }
 }
 
 impl State {
@@ -205,6 +221,9 @@ impl State {
         spare: &mut Vec<Page>,
         new: &mut Vec<(u64, u64)>,
     ) -> Result<u64, Need> {
+        if offset.is_none() && self.appending {
+            return Err(Need::Server);
+        }
         let eof = self.eof.ok_or(Need::End)?;
         let offset = offset.unwrap_or(eof);
         let end = offset + bytes.len() as u64;

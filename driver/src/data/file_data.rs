@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) is_doubtful: bool,
     /// So is where the file ends.
     pub(super) end_is_doubtful: bool,
+    /// Somebody asks the server where the file ends, and writes there: nobody else appends.
+    pub(super) appending: bool,
     /// Since when there are dirty pages.
     pub(super) dirty_since: Option<Instant>,
     /// How many pages are being written.
@@ -96,6 +98,7 @@ impl FileData {
             changes: 0,
             is_doubtful: false,
             end_is_doubtful: false,
+            appending: false,
             dirty_since: None,
             in_flight: 0,
             modified: Timestamp::default(),

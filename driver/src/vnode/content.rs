@@ -3,6 +3,7 @@
 use super::OpenFile;
 use super::handle::Handle;
 use crate::data::{self, Change, FileData, Need, PAGE_BYTES, Page, Reading};
+use crate::session::Session;
 use crate::wire::{Access, OpenFlags};
 use crate::{CacheMode, Errno, Error};
 use alloc::sync::Arc;
@@ -134,6 +135,7 @@ impl OpenFile {
                         break;
                     }
                 }
+                Err(Need::Server) => return Ok(false),
                 Err(Need::Pages(count)) => {
                     while spare.len() < count {
                         let Some(page) = Page::new(pool, PAGE_BYTES) else { break };
@@ -153,10 +155,12 @@ impl OpenFile {
     /// Writes to the server, and to the pages that are kept.
     fn write_now(&self, handle: &Handle, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
         let node = &self.node;
-        node.write_back();
         let appends = self.flags().contains(OpenFlags::APPEND);
         // A server that opens no files has none that knows its end; and what was opened to write back does not append.
         let at_known_end = appends && (handle.fh.is_none() || self.writes_back());
+        let data = node.inode().data().filter(|_| at_known_end);
+        let _appending = data.map(|data| Appending::begin(node.session(), data));
+        node.write_back();
         let offset = if at_known_end { node.ask_attr(handle.fh)?.size_bytes } else { offset };
         let flags = if self.writes_back() { self.flags() - OpenFlags::APPEND } else { self.flags() };
         let change = |data: &FileData, written: &Result<usize, Error>| match written {
@@ -167,6 +171,29 @@ impl OpenFile {
             _ => Change::Unknown(offset..offset.saturating_add(bytes.len() as u64)),
         };
         node.change_content(|| node.session().write(node.credentials(), handle.write_to(flags), offset, bytes), change)
+    }
+}
+
+/// While this lives nobody else appends: no two may find the same end.
+struct Appending<'a> {
+    session: &'a Session,
+    data: &'a FileData,
+}
+
+impl<'a> Appending<'a> {
+    /// Waits for others that append.
+    fn begin(session: &'a Session, data: &'a FileData) -> Self {
+        while !data.try_begin_append() {
+            session.wait_until(&mut || !data.is_appending());
+        }
+        Self { session, data }
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        self.data.end_append();
+        self.session.wake();
     }
 }
 

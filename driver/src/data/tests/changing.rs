@@ -72,6 +72,17 @@ fn a_change_made_while_dirty_pages_are_written_is_not_believed() {
 }
 
 #[test]
+fn nobody_appends_to_pages_while_somebody_appends_at_the_server() {
+    let mut file = File::with_end(b"start");
+    assert!(file.data.try_begin_append());
+    assert!(!file.data.try_begin_append());
+    assert_eq!(file.write_later(None, b"end"), Err(Need::Server));
+    assert_eq!(file.write_later(Some(0), b"S"), Ok(0), "what is not appended is written");
+    file.data.end_append();
+    assert_eq!(file.write_later(None, b"end"), Ok(5));
+}
+
+#[test]
 fn what_was_asked_for_before_a_change_is_not_kept() {
     let changes: [fn(&FileData); 5] = [
         |data| {

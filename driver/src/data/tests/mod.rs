@@ -142,6 +142,7 @@ impl File {
                         return Err(Need::Pages(count));
                     }
                 }
+                Err(Need::Server) => return Err(Need::Server),
                 Ok(at) => return Ok(at),
             }
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::InitFlags;
 use crate::Instant;
+use std::thread;
 
 const MODES: [CacheMode; 2] = [CacheMode::Auto, CacheMode::Always];
 
@@ -56,6 +57,33 @@ fn a_file_that_is_written_while_its_length_is_asked_for_is_as_long_as_it_was_her
             assert_eq!(metadata.len(), length);
         }
         drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn what_several_append_together_is_all_there() {
+    // Some of it is too large for pages.
+    const LENGTHS: [usize; 4] = [10, 20_000, 1000, 30_000];
+    for mode in MODES {
+        let cache = CacheOptions { max_data_bytes: 64 << 10, ..collecting(mode) };
+        let mounted = mount(cache, |server| {
+            server.file("f", "");
+        });
+        thread::scope(|scope| {
+            for (value, length) in (1..).zip(LENGTHS) {
+                let fs = &mounted.fs;
+                scope.spawn(move || {
+                    let mut file = OpenOptions::new().append(true).open(fs, "f").unwrap();
+                    (0..20).for_each(|_| file.write_all(&vec![value; length]).unwrap());
+                    file.close().unwrap();
+                });
+            }
+        });
+        let content = mounted.content("f");
+        for (value, length) in (1..).zip(LENGTHS) {
+            assert_eq!(content.iter().filter(|&&byte| byte == value).count(), 20 * length, "{mode:?}");
+        }
         mounted.unmount();
     }
 }
