@@ -3,9 +3,14 @@
 
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use core::sync::atomic;
+/// What spreads things over locks: at random, but in models, which have to repeat themselves.
+#[cfg(not(all(test, shuttle)))]
+pub(crate) use hashbrown::DefaultHashBuilder as HashBuilder;
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use spin::{Mutex, Once, RwLock};
 
+#[cfg(all(test, shuttle))]
+pub(crate) type HashBuilder = core::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 #[cfg(all(test, shuttle))]
 pub(crate) use modelled::{Mutex, Once, RwLock};
 #[cfg(all(test, shuttle))]

@@ -2,13 +2,13 @@
 
 use super::Serial;
 use crate::Instant;
-use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{HashBuilder, RwLock};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::mem;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 /// The most shards. Their number is a power of two.
 const MAX_SHARDS: usize = 64;
@@ -36,7 +36,7 @@ pub(crate) enum Dentry<T> {
 /// lock is not held any more, since dropping an inode may send a request.
 pub(crate) struct Dentries<T> {
     shards: Vec<Shard<T>>,
-    hasher: DefaultHashBuilder,
+    hasher: HashBuilder,
 }
 
 /// On a cache line of its own, so that readers of different shards do not slow each other down.
@@ -69,7 +69,7 @@ impl<T: Clone> Dentries<T> {
         let limit = (max_entries / shards).min(u32::MAX as usize);
         let table = || Table { index: HashTable::new(), slots: Vec::new(), limit, hand: 0 };
         let shard = |_| Shard(RwLock::new(table()));
-        Self { shards: (0..shards).map(shard).collect(), hasher: DefaultHashBuilder::default() }
+        Self { shards: (0..shards).map(shard).collect(), hasher: HashBuilder::default() }
     }
 
     fn shard(&self, directory: Serial, name: &[u8]) -> (u64, &Shard<T>) {

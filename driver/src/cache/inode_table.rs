@@ -1,13 +1,13 @@
 //! The inodes that the driver knows, by the server's numbers.
 
 use super::Inode;
-use crate::sync::Mutex;
+use crate::sync::{HashBuilder, Mutex};
 use crate::wire::NodeId;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
+use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
 
 const SHARDS: usize = 16;
 
@@ -21,13 +21,13 @@ type Shard = Mutex<HashTable<(NodeId, Weak<Inode>)>>;
 /// One spin lock for each shard; nothing is dropped under it.
 pub(super) struct InodeTable {
     shards: Vec<Shard>,
-    hasher: DefaultHashBuilder,
+    hasher: HashBuilder,
 }
 
 impl InodeTable {
     pub(super) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect();
-        Self { shards, hasher: DefaultHashBuilder::default() }
+        Self { shards, hasher: HashBuilder::default() }
     }
 
     fn shard(&self, nodeid: NodeId) -> (u64, &Shard) {

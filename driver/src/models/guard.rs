@@ -248,6 +248,22 @@ fn attributes_are_not_older_than_a_change_that_is_complete() {
 }
 
 #[test]
+fn names_that_are_moved_together_lead_where_the_server_moved_them() {
+    check(1500, || {
+        let model = Model::new(CacheMode::Always);
+        PATHS.into_iter().for_each(|path| model.look(path));
+        thread::scope(|scope| {
+            scope.spawn(|| model.rename(PATHS[0], PATHS[1]));
+            scope.spawn(|| model.rename(PATHS[1], one_of(&[PATHS[2], PATHS[3]])));
+            if number_below(2) == 0 {
+                scope.spawn(|| model.turn());
+            }
+        });
+        model.end();
+    });
+}
+
+#[test]
 fn names_are_not_older_than_a_change_that_is_complete() {
     let turn = |model: &Model| {
         for _ in 0..3 {
