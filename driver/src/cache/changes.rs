@@ -65,7 +65,8 @@ impl Cache {
     pub(crate) fn move_name(&self, from: &Renamed<'_>, to: &Renamed<'_>, flags: RenameFlags) {
         let (directory, new_directory) = (&from.change.directory, &to.change.directory);
         let is_one_directory = Arc::ptr_eq(directory, new_directory);
-        // What it led to when the server did it is not known if other changes were under way: they may be heard of later.
+        // What it led to when the server did it is not known if other changes were under way: they may be heard of
+        // later.
         let is_sure = from.change.is_alone() && to.change.is_alone();
         let made_from = Made::by(from.change);
         let made_to = if is_one_directory { made_from } else { Made::by(to.change) };

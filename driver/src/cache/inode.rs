@@ -75,8 +75,8 @@ const SET_IDS: u16 = 0o6000;
 const EXPIRED: Instant = Instant(Duration::ZERO);
 
 impl Inode {
-    /// An inode that was found in `parent`, with attributes that are good until they expire. If it was changed here before,
-    /// the last of the changes had at most the number `changed`.
+    /// An inode that was found in `parent`, with attributes that are good until they expire. If it was changed here
+    /// before, the last of the changes had at most the number `changed`.
     pub(super) fn new(
         cache: &Arc<Cache>,
         parent: &Arc<Self>,
@@ -315,8 +315,8 @@ impl Inode {
         attributes.expire();
         let number = self.cache.count_change();
         attributes.changed = number;
-        // First the number, then whatever is done about the name: who remembers an older reply looks at it last. Under the
-        // lock, so that each of two changes is either before the other or after it.
+        // First the number, then whatever is done about the name: who remembers an older reply looks at it last. Under
+        // the lock, so that each of two changes is either before the other or after it.
         let last = self.names_changed.swap(number, Ordering::SeqCst);
         drop(attributes);
         if let Some(listing) = self.used_data() {

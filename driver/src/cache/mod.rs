@@ -141,8 +141,8 @@ impl Cache {
         let mut is_new = false;
         let make = |is_being_dropped: bool| {
             is_new = true;
-            // The inode may have been changed and dropped since the request was sent: then this reply may be older, and so
-            // may those be that are still on their way. One that is being dropped has yet to say when it was changed.
+            // The inode may have been changed and dropped since the request was sent: then this reply may be older, and
+            // so may those be that are still on their way. One that is being dropped has yet to say when it was changed.
             let changes = if is_being_dropped { &self.changes } else { &self.lost_changes };
             let changed = changes.load(Ordering::SeqCst);
             let expires = if changed <= stamp.changes { expires } else { Instant(Duration::ZERO) };

@@ -54,8 +54,8 @@ impl State {
         Changing { number: self.changes, began_alone: self.changing == 1 }
     }
 
-    /// Whether no other change was under way since this one began. Of changes that were under way together it is not known
-    /// which was the last.
+    /// Whether no other change was under way since this one began. Of changes that were under way together it is not
+    /// known which was the last.
     pub(super) fn end_change(&mut self, changing: &Changing) -> bool {
         self.changing -= 1;
         self.epoch += 1;

@@ -1,12 +1,12 @@
 //! Models of threads that share the caches: each runs thousands of times, with another order of the threads' steps. A
-//! step ends at each lock and atomic number of [`crate::sync`], where a request is sent, where the server has done what it
-//! asks, and where its reply is given to the driver.
+//! step ends at each lock and atomic number of [`crate::sync`], where a request is sent, where the server has done what
+//! it asks, and where its reply is given to the driver.
 //!
-//! Memory is as all processors see it at once: weaker orders are not modelled. `Arc` is the real one; what its drop does
-//! takes steps.
+//! Memory is as all processors see it at once: weaker orders are not modelled. `Arc` is the real one; what its drop
+//! does takes steps.
 //!
-//! A run that fails prints its seed (`SHUTTLE_RANDOM_SEED` repeats it) or its schedule. `MODEL_RUNS=20` makes all models
-//! run 20 times as often.
+//! A run that fails prints its seed or its schedule: `SHUTTLE_RANDOM_SEED` repeats the first, `shuttle::replay` the
+//! second. `MODEL_RUNS=20` makes all models run 20 times as often.
 
 mod bytes;
 mod files;
