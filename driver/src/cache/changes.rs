@@ -58,7 +58,13 @@ impl Cache {
         let expires = self.expiry_of_name(&target, ttl, &change.stamp);
         let made = Made::by(change);
         self.take_name(&change.directory, name);
-        made.put(self, name, target, expires);
+        made.put(self, name, target.clone(), expires);
+        if !made.is_last()
+            && let Dentry::Inode(inode) = target
+        {
+            // It may have lost the name again to a change that did not find it here.
+            inode.note_change();
+        }
     }
 
     /// A local rename of `from` to `to` is complete.
@@ -129,11 +135,15 @@ impl<'d> Made<'d> {
         Self { directory: &change.directory, number, was_alone, sent: change.stamp.sent }
     }
 
+    /// Whether no other change of names there is known to have been under way, or was complete since.
+    fn is_last(&self) -> bool {
+        self.was_alone && self.directory.is_last_changed_name(self.number)
+    }
+
     /// Remembers what a name leads to now.
     fn put(&self, cache: &Cache, name: &[u8], target: Dentry<Arc<Inode>>, expires: Instant) {
-        if self.was_alone && expires > self.sent {
-            let is_last = || self.directory.is_last_changed_name(self.number);
-            cache.dentries.insert(self.directory.serial, name, target, expires, is_last);
+        if expires > self.sent {
+            cache.dentries.insert(self.directory.serial, name, target, expires, || self.is_last());
         }
     }
 }

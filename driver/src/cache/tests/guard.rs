@@ -308,6 +308,16 @@ fn a_file_made_where_another_one_was_moved_away_is_not_taken_for_that() {
 }
 
 #[test]
+fn a_link_that_was_replaced_at_once_is_not_counted() {
+    let mounted = three_files();
+    mounted.miss("new");
+    let link = |fs: &VirtioFs| fs.hard_link("a", "new");
+    mounted.overtake(opcode::LINK, link, |fs| fs.rename("b", "new").unwrap()).unwrap();
+    assert_eq!(mounted.fs.node("a").unwrap().getattr().unwrap().nlink, 1);
+    mounted.unmount();
+}
+
+#[test]
 fn names_found_just_after_they_were_exchanged_are_not_exchanged_again() {
     let mounted = three_files();
     let exchange = |fs: &VirtioFs| fs.rename_with("a", "b", RenameFlags::EXCHANGE);
