@@ -2,7 +2,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-const PLACES: usize = 8;
+/// A power of two.
+const PLACES: usize = 32;
 
 /// A count in several places, each on a cache line of its own, so that threads that do different things seldom count in the
 /// same one.
@@ -20,9 +21,10 @@ impl SpreadCounter {
 
     /// Adds `more`; what the thread works on decides where.
     pub(crate) fn add<T>(&self, subject: &T, more: u64) {
-        // What lies between neighbours in memory differs in these bits.
-        let place = core::ptr::from_ref(subject).addr() >> 8;
-        self.places[place % PLACES].0.fetch_add(more, Ordering::Relaxed);
+        // Multiplied by 2^64 / golden ratio the upper bits depend on all bits of the address.
+        let mixed = (core::ptr::from_ref(subject).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = (mixed >> (u64::BITS - PLACES.ilog2())) as usize;
+        self.places[place].0.fetch_add(more, Ordering::Relaxed);
     }
 
     pub(crate) fn sum(&self) -> u64 {
