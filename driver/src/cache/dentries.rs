@@ -333,7 +333,8 @@ mod tests {
                 put(&dentries, &at.to_ne_bytes(), at);
                 assert!(dentries.len() <= budget, "{budget}");
             }
-            assert!(dentries.len() >= budget * 98 / 100, "{budget}: {}", dentries.len());
+            // A shard that is full makes room itself, and so one more.
+            assert!(dentries.len() + 1 >= budget, "{budget}: {}", dentries.len());
         }
     }
 }

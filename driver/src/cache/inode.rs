@@ -160,6 +160,11 @@ impl Inode {
         caches.then(|| self.data.call_once(|| FileData::new(&self.cache.pool)))
     }
 
+    /// Where those take turns who append to this regular file, whether or not its content is kept.
+    pub(crate) fn append_turns(&self) -> &Arc<FileData> {
+        self.data.call_once(|| FileData::new(&self.cache.pool))
+    }
+
     /// As [`Self::data`], if it was ever used.
     pub(crate) fn used_data(&self) -> Option<&Arc<FileData>> {
         self.data.get()

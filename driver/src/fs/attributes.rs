@@ -1,6 +1,6 @@
 //! What is known of files by their paths, and changing it.
 
-use super::path::{LastLink, again_if_stale, resolve};
+use super::path::LastLink;
 use super::{FileTimes, Metadata, VirtioFs};
 use crate::vnode::{Access, SetAttr, XattrFlags};
 use crate::wire::StatFs;
@@ -14,7 +14,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`].
     pub fn metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        again_if_stale(self.root(), || self.follow(path.as_ref())?.metadata())
+        self.at(path, LastLink::Follow, |found| found.metadata())
     }
 
     /// As [`Self::metadata`], but of a symbolic link that `path` ends in, not of its target.
@@ -23,7 +23,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`].
     pub fn symlink_metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata, Error> {
-        again_if_stale(self.root(), || resolve(self.root(), path.as_ref(), LastLink::Stop)?.metadata())
+        self.at(path, LastLink::Stop, |found| found.metadata())
     }
 
     /// Whether `path` leads to anything.
@@ -32,7 +32,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`], but for those that say no: `ENOENT` and `ENOTDIR`.
     pub fn exists(&self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
-        match self.follow(path.as_ref()).map_err(|error| (error.errno(), error)) {
+        match self.node(path).map_err(|error| (error.errno(), error)) {
             Ok(_) => Ok(true),
             Err((Errno::ENOENT | Errno::ENOTDIR, _)) => Ok(false),
             Err((_, error)) => Err(error),
@@ -45,7 +45,7 @@ impl VirtioFs {
     ///
     /// `EACCES` or `EROFS` if not; as for [`Self::node`].
     pub fn access(&self, path: impl AsRef<[u8]>, wanted: Access) -> Result<(), Error> {
-        self.node(path)?.access(wanted)
+        self.at(path, LastLink::Follow, |found| found.node().access(wanted))
     }
 
     /// Sets permission bits with set-user-id, set-group-id and sticky.
@@ -99,7 +99,7 @@ impl VirtioFs {
     ///
     /// `ENODATA` if there is none, `EOPNOTSUPP` if the server keeps none; as for [`Self::node`].
     pub fn get_xattr(&self, path: impl AsRef<[u8]>, name: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        self.node(path)?.xattr(name.as_ref())
+        self.at(path, LastLink::Follow, |found| found.node().xattr(name.as_ref()))
     }
 
     /// Sets an extended attribute.
@@ -114,7 +114,7 @@ impl VirtioFs {
         value: impl AsRef<[u8]>,
         flags: XattrFlags,
     ) -> Result<(), Error> {
-        self.node(path)?.setxattr(name, value.as_ref(), flags)
+        self.at(path, LastLink::Follow, |found| found.node().setxattr(name.as_ref(), value.as_ref(), flags))
     }
 
     /// The names of the extended attributes.
@@ -123,7 +123,7 @@ impl VirtioFs {
     ///
     /// `EOPNOTSUPP` if the server keeps none; as for [`Self::node`].
     pub fn list_xattr(&self, path: impl AsRef<[u8]>) -> Result<Vec<Vec<u8>>, Error> {
-        let names = self.node(path)?.xattr_names()?;
+        let names = self.at(path, LastLink::Follow, |found| found.node().xattr_names())?;
         Ok(names.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
@@ -133,7 +133,7 @@ impl VirtioFs {
     ///
     /// Those of [`Node::removexattr`](crate::vnode::Node::removexattr); as for [`Self::node`].
     pub fn remove_xattr(&self, path: impl AsRef<[u8]>, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.node(path)?.removexattr(name)
+        self.at(path, LastLink::Follow, |found| found.node().removexattr(name.as_ref()))
     }
 
     /// How full the file system is that holds what `path` leads to.
@@ -142,7 +142,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`].
     pub fn statvfs(&self, path: impl AsRef<[u8]>) -> Result<StatFs, Error> {
-        self.node(path)?.statfs()
+        self.at(path, LastLink::Follow, |found| found.node().statfs())
     }
 
     /// Makes everything durable that was written to the root's file system, as far as the server can. What was collected
@@ -158,6 +158,6 @@ impl VirtioFs {
     }
 
     fn change(&self, path: &[u8], last: LastLink, changes: SetAttr) -> Result<(), Error> {
-        again_if_stale(self.root(), || resolve(self.root(), path, last)?.node().setattr(&changes).map(drop))
+        self.at(path, last, |found| found.node().setattr(&changes).map(drop))
     }
 }

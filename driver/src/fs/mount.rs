@@ -1,6 +1,6 @@
 //! The mounted file system.
 
-use super::path::{Found, LastLink, again_if_stale, resolve};
+use super::path::LastLink;
 use super::{File, ReadDir};
 use crate::cache::CacheOptions;
 use crate::session::{Credentials, Negotiated, Session, Statistics};
@@ -136,7 +136,7 @@ impl VirtioFs {
     ///
     /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`, `EINVAL` as POSIX has them; those of the server and the device.
     pub fn node(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
-        Ok(self.follow(path.as_ref())?.node())
+        self.at(path, LastLink::Follow, |found| Ok(found.node()))
     }
 
     /// Opens a file for reading.
@@ -145,7 +145,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `EISDIR` or `EOPNOTSUPP` if it is no regular file.
     pub fn open(&self, path: impl AsRef<[u8]>) -> Result<File, Error> {
-        again_if_stale(&self.root, || Ok(File::new(self.follow(path.as_ref())?.open(OpenFlags::READ_ONLY)?.0)))
+        self.at(path, LastLink::Follow, |found| Ok(File::new(found.open(OpenFlags::READ_ONLY)?.0)))
     }
 
     /// Reads a whole file.
@@ -154,8 +154,8 @@ impl VirtioFs {
     ///
     /// As for [`Self::open`]; [`Error::NoMemory`] if it does not fit.
     pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        let (file, size_bytes) = again_if_stale(&self.root, || {
-            let (file, attr) = self.follow(path.as_ref())?.open(OpenFlags::READ_ONLY)?;
+        let (file, size_bytes) = self.at(path, LastLink::Follow, |found| {
+            let (file, attr) = found.open(OpenFlags::READ_ONLY)?;
             let attr = attr.map_or_else(|| file.getattr(), Ok)?;
             Ok((File::new(file), attr.size_bytes))
         })?;
@@ -177,7 +177,7 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `ENOTDIR` if it is no directory.
     pub fn read_dir(&self, path: impl AsRef<[u8]>) -> Result<ReadDir, Error> {
-        again_if_stale(&self.root, || Ok(self.follow(path.as_ref())?.node().opendir()?.into()))
+        self.at(path, LastLink::Follow, |found| Ok(found.node().opendir()?.into()))
     }
 
     /// The target of a symbolic link.
@@ -186,10 +186,6 @@ impl VirtioFs {
     ///
     /// As for [`Self::node`]; `EINVAL` if it is no symbolic link.
     pub fn read_link(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        again_if_stale(&self.root, || resolve(&self.root, path.as_ref(), LastLink::Stop)?.node().readlink())
-    }
-
-    pub(super) fn follow(&self, path: &[u8]) -> Result<Found<'_>, Error> {
-        resolve(&self.root, path, LastLink::Follow)
+        self.at(path, LastLink::Stop, |found| found.node().readlink())
     }
 }

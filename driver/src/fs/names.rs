@@ -1,6 +1,6 @@
 //! Making, moving and removing files and directories by their paths.
 
-use super::path::{End, LastLink, Place, again_if_stale, resolve};
+use super::path::{End, LastLink, Place, resolve};
 use super::remove_tree::remove_tree;
 use super::{File, OpenOptions, VirtioFs};
 use crate::vnode::{RenameFlags, SetAttr};
@@ -76,8 +76,7 @@ impl VirtioFs {
     ///
     /// `EEXIST`, `ENOENT`, `EACCES`, `EROFS` and others as POSIX has them.
     pub fn create_dir(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let place = Place::of(self.root(), path.as_ref())?;
-        place.parent.mkdir(place.new_name()?, 0o777).map(drop)
+        self.in_place(path, |place| place.parent.mkdir(place.new_name()?, 0o777).map(drop))
     }
 
     /// Makes a directory, and those above it that are missing.
@@ -115,13 +114,14 @@ impl VirtioFs {
     ///
     /// `ENOENT`, `EISDIR`, `EACCES`, `EPERM`, `EROFS` and others as POSIX has them.
     pub fn remove_file(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let place = Place::of(self.root(), path.as_ref())?;
-        let name = place.name.ok_or(Error::Invalid(Errno::EISDIR))?;
-        if place.wants_directory {
-            place.parent.lookup(name)?.0.expect_directory()?;
-            return Err(Error::Invalid(Errno::EISDIR));
-        }
-        place.parent.unlink(name)
+        self.in_place(path, |place| {
+            let name = place.name.ok_or(Error::Invalid(Errno::EISDIR))?;
+            if place.wants_directory {
+                place.parent.lookup(name)?.0.expect_directory()?;
+                return Err(Error::Invalid(Errno::EISDIR));
+            }
+            place.parent.unlink(name)
+        })
     }
 
     /// Removes an empty directory.
@@ -131,8 +131,7 @@ impl VirtioFs {
     /// `ENOTEMPTY`, `ENOTDIR`, `EINVAL` for a path that ends in `.`, `EBUSY` for the root; else as for
     /// [`Self::remove_file`].
     pub fn remove_dir(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let place = Place::of(self.root(), path.as_ref())?;
-        place.parent.rmdir(removable(&place)?)
+        self.in_place(path, |place| place.parent.rmdir(removable(&place)?))
     }
 
     /// Removes a directory and all that is in it. Symbolic links are removed, not followed.
@@ -142,14 +141,15 @@ impl VirtioFs {
     /// As for [`Self::remove_dir`], from the first thing that cannot be removed; `ENOTEMPTY` if others fill the
     /// directory faster than it is emptied.
     pub fn remove_dir_all(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let place = Place::of(self.root(), path.as_ref())?;
-        let name = removable(&place)?;
-        let (node, _) = place.parent.lookup(name)?;
-        match node.file_type() {
-            FileType::Directory => remove_tree(&place.parent, &node, name),
-            FileType::Symlink if !place.wants_directory => place.parent.unlink(name),
-            _ => Err(Error::Invalid(Errno::ENOTDIR)),
-        }
+        self.in_place(path, |place| {
+            let name = removable(&place)?;
+            let (node, _) = place.parent.lookup(name)?;
+            match node.file_type() {
+                FileType::Directory => remove_tree(&place.parent, &node, name),
+                FileType::Symlink if !place.wants_directory => place.parent.unlink(name),
+                _ => Err(Error::Invalid(Errno::ENOTDIR)),
+            }
+        })
     }
 
     /// Gives a file or directory another path, in one step; what is there goes away.
@@ -168,25 +168,10 @@ impl VirtioFs {
     ///
     /// Those of [`Self::rename`] and [`Node::rename`](crate::vnode::Node::rename).
     pub fn rename_with(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>, flags: RenameFlags) -> Result<(), Error> {
-        let (from, to) = (Place::of(self.root(), from.as_ref())?, Place::of(self.root(), to.as_ref())?);
-        let old = from.name.ok_or(Error::Invalid(Errno::EBUSY))?;
-        let no_name = if flags.contains(RenameFlags::NOREPLACE) { Errno::EEXIST } else { Errno::EBUSY };
-        let new = to.name.ok_or(Error::Invalid(no_name))?;
-        if from.wants_directory || to.wants_directory {
-            let (moved, _) = from.parent.lookup(old)?;
-            let exchanges = flags.contains(RenameFlags::EXCHANGE);
-            match to.parent.lookup(new) {
-                Ok(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Invalid(Errno::EEXIST)),
-                Ok((node, _)) if exchanges && to.wants_directory => node.expect_directory()?,
-                Err(error) if exchanges || error.errno() != Errno::ENOENT => return Err(error),
-                _ => {}
-            }
-            // What is moved is what gets the new name, slash and all.
-            if from.wants_directory || !exchanges {
-                moved.expect_directory()?;
-            }
-        }
-        from.parent.rename(old, &to.parent, new, flags)
+        self.again_if_stale(|| {
+            let (from, to) = (Place::of(self.root(), from.as_ref())?, Place::of(self.root(), to.as_ref())?);
+            rename(&from, &to, flags)
+        })
     }
 
     /// Gives what `original` leads to another path. A symbolic link at its end is not followed.
@@ -195,7 +180,7 @@ impl VirtioFs {
     ///
     /// `EEXIST`, `EPERM` for a directory, `EXDEV`, and others as POSIX has them.
     pub fn hard_link(&self, original: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Result<(), Error> {
-        again_if_stale(self.root(), || {
+        self.again_if_stale(|| {
             let original = resolve(self.root(), original.as_ref(), LastLink::Stop)?.node();
             let place = Place::of(self.root(), link.as_ref())?;
             original.link(&place.parent, place.new_file_name()?).map(drop)
@@ -208,8 +193,7 @@ impl VirtioFs {
     ///
     /// `EEXIST`, `ENAMETOOLONG` for a target of more than 4,095 bytes, and others as POSIX has them.
     pub fn symlink(&self, target: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Result<(), Error> {
-        let place = Place::of(self.root(), link.as_ref())?;
-        place.parent.symlink(place.new_file_name()?, target.as_ref()).map(drop)
+        self.in_place(link, |place| place.parent.symlink(place.new_file_name()?, target.as_ref()).map(drop))
     }
 
     /// Makes a file, fifo, socket or device node. The permission bits are those before the umask; `rdev` is a device's
@@ -219,8 +203,7 @@ impl VirtioFs {
     ///
     /// Those of [`Node::mknod`](crate::vnode::Node::mknod).
     pub fn mknod(&self, path: impl AsRef<[u8]>, file_type: FileType, permissions: u16, rdev: u32) -> Result<(), Error> {
-        let place = Place::of(self.root(), path.as_ref())?;
-        place.parent.mknod(place.new_file_name()?, file_type, permissions, rdev).map(drop)
+        self.in_place(path, |place| place.parent.mknod(place.new_file_name()?, file_type, permissions, rdev).map(drop))
     }
 
     /// Cuts a file off behind `size_bytes`, or fills it up with zeroes.
@@ -230,7 +213,7 @@ impl VirtioFs {
     /// `EACCES`, `EISDIR`, `EROFS`, `EFBIG` and others as POSIX has them.
     pub fn truncate(&self, path: impl AsRef<[u8]>, size_bytes: u64) -> Result<(), Error> {
         let changes = SetAttr { size_bytes: Some(size_bytes), ..SetAttr::default() };
-        self.node(path)?.setattr(&changes).map(drop)
+        self.at(path, LastLink::Follow, |found| found.node().setattr(&changes).map(drop))
     }
 }
 
@@ -241,4 +224,26 @@ fn removable<'p>(place: &Place<'p>) -> Result<&'p [u8], Error> {
         End::DotDot => Errno::ENOTEMPTY,
         End::Name | End::Root => Errno::EBUSY,
     }))
+}
+
+/// As [`VirtioFs::rename_with`], between places.
+fn rename(from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> Result<(), Error> {
+    let old = from.name.ok_or(Error::Invalid(Errno::EBUSY))?;
+    let no_name = if flags.contains(RenameFlags::NOREPLACE) { Errno::EEXIST } else { Errno::EBUSY };
+    let new = to.name.ok_or(Error::Invalid(no_name))?;
+    if from.wants_directory || to.wants_directory {
+        let (moved, _) = from.parent.lookup(old)?;
+        let exchanges = flags.contains(RenameFlags::EXCHANGE);
+        match to.parent.lookup(new) {
+            Ok(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Invalid(Errno::EEXIST)),
+            Ok((node, _)) if exchanges && to.wants_directory => node.expect_directory()?,
+            Err(error) if exchanges || error.errno() != Errno::ENOENT => return Err(error),
+            _ => {}
+        }
+        // What is moved is what gets the new name, slash and all.
+        if from.wants_directory || !exchanges {
+            moved.expect_directory()?;
+        }
+    }
+    from.parent.rename(old, &to.parent, new, flags)
 }

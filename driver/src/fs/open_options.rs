@@ -1,6 +1,6 @@
 //! How files are opened.
 
-use super::path::{LINKS_MAX, LastLink, Place, again_if_stale, resolve};
+use super::path::{LINKS_MAX, LastLink, Place};
 use super::{File, VirtioFs};
 use crate::vnode::{Node, OpenFile, OpenFlags};
 use crate::{Errno, Error};
@@ -100,10 +100,10 @@ impl OpenOptions {
             true => LastLink::Stop,
             false => LastLink::Follow,
         };
-        let file = again_if_stale(fs.root(), || match self.create || self.create_new {
-            true => self.make(fs.root(), path, flags),
-            false => resolve(fs.root(), path, last)?.open(flags).map(|(file, _)| file),
-        });
+        let file = match self.create || self.create_new {
+            true => fs.again_if_stale(|| self.make(fs.root(), path, flags)),
+            false => fs.at(path, last, |found| Ok(found.open(flags)?.0)),
+        };
         file.map(File::new)
     }
 

@@ -1,6 +1,6 @@
 //! From paths to inodes: the one place where `.`, `..`, symbolic links and the mount's root have their meaning.
 
-use super::Metadata;
+use super::{Metadata, VirtioFs};
 use crate::vnode::{self, Access, Node, OpenFile, OpenFlags, Told};
 use crate::wire::{Attr, FileType, Name};
 use crate::{Errno, Error};
@@ -226,16 +226,37 @@ pub(super) fn resolve<'r>(root: &'r Node, path: &[u8], last: LastLink) -> Result
     Ok(Found { root, step })
 }
 
-/// The result of `walk`, which follows a path from `root` to an inode and asks for something there. An inode that somebody
-/// removed in between, or since it was cached, may be stale for the server (`ESTALE`): then the path is followed once more
-/// without what is cached of names, as Linux does.
-pub(super) fn again_if_stale<T>(root: &Node, mut walk: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    match walk() {
-        Err(Error::Refused(Errno::ESTALE)) => {
-            root.cache().drop_names();
-            walk()
+impl VirtioFs {
+    /// What `ask` gives for what `path` leads to; [once more](Self::again_if_stale), if that is stale.
+    pub(super) fn at<T>(
+        &self,
+        path: impl AsRef<[u8]>,
+        last: LastLink,
+        mut ask: impl FnMut(Found<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.again_if_stale(|| ask(resolve(self.root(), path.as_ref(), last)?))
+    }
+
+    /// What `ask` gives for the place that `path` leads to; [once more](Self::again_if_stale), if that is stale.
+    pub(super) fn in_place<T>(
+        &self,
+        path: impl AsRef<[u8]>,
+        mut ask: impl FnMut(Place<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.again_if_stale(|| ask(Place::of(self.root(), path.as_ref())?))
+    }
+
+    /// The result of `walk`, which follows paths and asks for something there. An inode that somebody removed in between, or
+    /// since it was cached, may be stale for the server (`ESTALE`), which has done nothing then: the paths are followed once
+    /// more without what is cached of names, as Linux does.
+    pub(super) fn again_if_stale<T>(&self, mut walk: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        match walk() {
+            Err(Error::Refused(Errno::ESTALE)) => {
+                self.root().cache().drop_names();
+                walk()
+            }
+            result => result,
         }
-        result => result,
     }
 }
 

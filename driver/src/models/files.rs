@@ -2,7 +2,7 @@
 
 use super::bytes::{CELLS, END, History, Kind};
 use super::{check, number_below, one_of, wire};
-use crate::test_utils::Mounted;
+use crate::test_utils::{FakeServer, Mounted};
 use crate::vnode::{Durability, OpenFile};
 use crate::wire::{AllocateFlags, OpenFlags, SetAttr};
 use crate::{CacheMode, CacheOptions};
@@ -21,14 +21,16 @@ struct Model {
 
 impl Model {
     fn new(writeback: bool, max_data_bytes: usize) -> Self {
-        let cache = CacheOptions {
-            mode: one_of(&[CacheMode::Auto, CacheMode::Always]),
-            max_data_bytes,
-            writeback,
-            ..CacheOptions::default()
-        };
-        let build = |server: &mut crate::test_utils::FakeServer| {
+        let mode = one_of(&[CacheMode::Auto, CacheMode::Always]);
+        let cache = CacheOptions { mode, max_data_bytes, writeback, ..CacheOptions::default() };
+        Self::with(cache, true)
+    }
+
+    /// A model in which the server opens files, or lacks that.
+    fn with(cache: CacheOptions, opens: bool) -> Self {
+        let build = |server: &mut FakeServer| {
             server.file("f", "");
+            server.options.open = opens;
         };
         Self {
             mounted: wire::mount(cache, build, |_| {}),
@@ -179,7 +181,10 @@ fn what_was_written_past_the_pages_is_read_when_others_write_back() {
 #[test]
 fn what_several_append_is_all_there() {
     check(500, || {
-        let model = Model::new(number_below(2) == 0, 96 << 10);
+        let mode = one_of(&[CacheMode::None, CacheMode::Auto, CacheMode::Always]);
+        let (writeback, max_data_bytes) = (number_below(2) == 0, 96 << 10);
+        let cache = CacheOptions { mode, max_data_bytes, writeback, ..CacheOptions::default() };
+        let model = Model::with(cache, number_below(2) == 0);
         // Larger than what goes into pages, and smaller.
         let lengths = [(); 3].map(|()| one_of(&[100, 30_000]));
         thread::scope(|scope| {

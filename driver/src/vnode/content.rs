@@ -111,15 +111,16 @@ impl OpenFile {
         if is_large || offset.checked_add(bytes.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
             return Ok(false);
         }
+        let dirty = &self.node.superblock().dirty;
+        let _dirtying = dirty.begin(handle);
         let mut spare = Vec::new();
         for _ in 0..BUFFER_ATTEMPTS {
             let at = if appends { None } else { Some(offset) };
             match data.write_pages(at, bytes, &mut spare, session.now(), session.date()) {
                 Ok(_) => {
-                    self.node.superblock().dirty.add(handle);
                     if pool.is_dirty_enough() {
                         // Most of it may be of files that nobody writes to at the moment.
-                        self.node.superblock().dirty.write_all();
+                        dirty.write_all();
                     }
                     return Ok(true);
                 }
@@ -144,7 +145,7 @@ impl OpenFile {
                     if spare.len() < count {
                         // Dirty pages may be in the way.
                         spare.clear();
-                        self.node.superblock().dirty.write_all();
+                        dirty.write_all();
                     }
                 }
             }
@@ -158,8 +159,7 @@ impl OpenFile {
         let appends = self.flags().contains(OpenFlags::APPEND);
         // A server that opens no files has none that knows its end; and what was opened to write back does not append.
         let at_known_end = appends && (handle.fh.is_none() || self.writes_back());
-        let data = node.inode().data().filter(|_| at_known_end);
-        let _appending = data.map(|data| Appending::begin(node.session(), data));
+        let _appending = at_known_end.then(|| Appending::begin(node.session(), node.inode().append_turns()));
         node.write_back();
         let offset = if at_known_end { node.ask_attr(handle.fh)?.size_bytes } else { offset };
         let flags = if self.writes_back() { self.flags() - OpenFlags::APPEND } else { self.flags() };

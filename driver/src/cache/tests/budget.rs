@@ -63,7 +63,7 @@ fn names_that_lead_nowhere_take_part_in_the_budget() {
     for at in 0..500 {
         mounted.miss(&format!("none {at}"));
     }
-    assert_eq!(mounted.cache().names(), 50);
+    assert!((49..=50).contains(&mounted.cache().names()));
     mounted.unmount();
 }
 

@@ -232,25 +232,3 @@ fn what_is_no_regular_file_is_not_opened_for_writing() {
     }
     mounted.unmount();
 }
-
-#[test]
-fn a_path_whose_inode_is_stale_is_followed_once_more() {
-    for (opcode, action) in [
-        (opcode::OPEN, (|fs| fs.read("f").map(drop)) as fn(&VirtioFs) -> Result<(), Error>),
-        (opcode::OPEN, |fs| OpenOptions::new().write(true).open(fs, "f").map(drop)),
-        (opcode::OPEN, |fs| fs.write("f", "x")),
-        (opcode::LINK, |fs| fs.hard_link("f", "again")),
-    ] {
-        for times in [1, 2] {
-            let mounted = mount();
-            mounted.server(|server| {
-                for time in 0..times {
-                    server.fault(opcode, time, Fault::Refuse(Errno::ESTALE));
-                }
-            });
-            let expected = if times == 1 { Ok(()) } else { Err(Error::Refused(Errno::ESTALE)) };
-            assert_eq!(action(&mounted.fs), expected);
-            mounted.unmount();
-        }
-    }
-}

@@ -312,3 +312,51 @@ fn a_link_that_grows_without_end_is_a_loop_in_bounded_memory() {
     assert_eq!(mounted.fs.metadata("l").err(), Some(Error::Invalid(Errno::ELOOP)));
     mounted.unmount();
 }
+
+type Action = fn(&VirtioFs) -> Result<(), Error>;
+
+/// What is done by path, and the request that may find an inode stale.
+const ACTIONS: [(u32, Action); 22] = [
+    (opcode::LOOKUP, |fs| fs.node("f").map(drop)),
+    (opcode::LOOKUP, |fs| fs.exists("f").map(drop)),
+    (opcode::LOOKUP, |fs| fs.metadata("f").map(drop)),
+    (opcode::LOOKUP, |fs| fs.symlink_metadata("f").map(drop)),
+    (opcode::OPEN, |fs| fs.read("f").map(drop)),
+    (opcode::OPEN, |fs| OpenOptions::new().write(true).open(fs, "f").map(drop)),
+    (opcode::OPEN, |fs| fs.write("f", "x")),
+    (opcode::CREATE, |fs| fs.write("n", "x")),
+    (opcode::OPENDIR, |fs| fs.read_dir("d").map(drop)),
+    (opcode::READLINK, |fs| fs.read_link("l").map(drop)),
+    (opcode::SETATTR, |fs| fs.truncate("f", 1)),
+    (opcode::SETATTR, |fs| fs.set_permissions("f", 0o600)),
+    (opcode::GETXATTR, |fs| fs.get_xattr("f", "user.a").map(drop)),
+    (opcode::STATFS, |fs| fs.statvfs("f").map(drop)),
+    (opcode::MKDIR, |fs| fs.create_dir("n")),
+    (opcode::MKNOD, |fs| fs.mknod("n", FileType::Fifo, 0o600, 0)),
+    (opcode::SYMLINK, |fs| fs.symlink("f", "n")),
+    (opcode::LINK, |fs| fs.hard_link("f", "n")),
+    (opcode::RENAME, |fs| fs.rename("f", "n")),
+    (opcode::UNLINK, |fs| fs.remove_file("f")),
+    (opcode::RMDIR, |fs| fs.remove_dir("d")),
+    (opcode::RMDIR, |fs| fs.remove_dir_all("d")),
+];
+
+#[test]
+fn a_path_whose_inode_is_stale_is_followed_once_more() {
+    for (at, (opcode, action)) in ACTIONS.into_iter().enumerate() {
+        for times in [1, 2] {
+            let mounted = Mounted::new(|server| {
+                server.file("f", "content").dir("d").symlink("l", "f");
+                server.set_xattr("f", "user.a", "x");
+            });
+            mounted.server(|server| {
+                for time in 0..times {
+                    server.fault(opcode, time, Fault::Refuse(Errno::ESTALE));
+                }
+            });
+            let expected = if times == 1 { Ok(()) } else { Err(Error::Refused(Errno::ESTALE)) };
+            assert_eq!(action(&mounted.fs), expected, "{at}");
+            mounted.unmount();
+        }
+    }
+}

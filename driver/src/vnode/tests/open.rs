@@ -114,16 +114,21 @@ fn an_error_at_close_does_not_end_the_session() {
 }
 
 #[test]
-fn a_file_whose_pages_were_written_before_it_was_put_down_as_dirty_is_closed() {
+fn a_file_counts_as_dirty_from_before_somebody_writes_into_its_pages_and_is_closed_afterwards() {
     let mut server = FakeServer::new();
     server.file("f", "content");
     let cache = CacheOptions { writeback: true, ..CacheOptions::default() };
     let mounted = mount_with(server, &MountOptions { cache, ..MountOptions::default() });
     let file = mounted.fs.node("f").unwrap().open(OpenFlags::READ_WRITE).unwrap();
+    let (dirty, handle) = (&mounted.fs.root().superblock().dirty, file.handle().unwrap());
+    // As while another thread writes.
+    let dirtying = dirty.begin(&handle);
     file.write_at(0, b"C").unwrap();
     file.flush(LockOwner(1)).unwrap();
-    // What a thread does last that wrote into pages before.
-    mounted.fs.root().superblock().dirty.add(&file.handle().unwrap());
+    assert!(dirty.get(file.node()).is_some(), "whose next page may be dirty at any moment");
+    drop(dirtying);
+    assert!(dirty.get(file.node()).is_none());
+    drop(handle);
     file.close().unwrap();
     assert_eq!(mounted.server(|server| server.open_handles()), 0);
     mounted.unmount();
