@@ -12,7 +12,7 @@ mod write;
 pub(crate) use channel::{Channel, Expected, Limits, Reply, Request};
 pub use credentials::{Credentials, SecurityContext};
 pub use negotiate::Negotiated;
-pub(crate) use read::Filled;
+pub(crate) use read::{Filled, ReadFrom};
 pub(crate) use slices::{Payload, Room};
 pub use statistics::Statistics;
 pub(crate) use statistics::Traffic;

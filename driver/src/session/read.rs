@@ -6,57 +6,41 @@ use crate::{Errno, Error};
 use core::cell::Cell;
 use core::iter;
 
+/// Which open file is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadFrom {
+    pub(crate) nodeid: NodeId,
+    pub(crate) fh: FileHandle,
+    /// What the file was opened with.
+    pub(crate) flags: OpenFlags,
+}
+
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Filled {
+    /// Less than there is room for at the end of the file, or before an error.
     pub(crate) bytes: usize,
-    /// What ended it before the buffers were full, if that was not the end of the file.
+    /// What ended it behind the first byte and before the room was full, if that was not the end of the file.
     pub(crate) stopped: Option<Error>,
 }
 
 impl Session {
-    /// Reads from an open file into `buffer`, in requests of [`Negotiated::max_transfer_bytes`](super::Negotiated) that
-    /// are in flight together. Gives the number of bytes read: less than `buffer` holds at the end of the file, or
-    /// before an error that the next read will meet again.
+    /// Reads from an open file into a buffer, or several, one after the other, in requests of
+    /// [`Negotiated::max_transfer_bytes`](super::Negotiated) that are in flight together. Several buffers have to meet at
+    /// 4 KiB boundaries of memory: each but the first begins at one, each but the last ends at one.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::call`]; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1.
+    /// Those of [`Self::call`], if nothing was read; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1, or for buffers that
+    /// do not fit into requests.
     pub(crate) fn read(
         &self,
         who: &Credentials,
-        nodeid: NodeId,
-        fh: FileHandle,
-        flags: OpenFlags,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<usize, Error> {
-        Ok(self.read_room(who, nodeid, fh, flags, offset, buffer.into())?.bytes)
-    }
-
-    /// As [`Self::read`], into several buffers, one after the other, telling errors behind the first byte, too. The buffers have to meet at 4 KiB boundaries of memory:
-    /// each but the first begins at one, each but the last ends at one. If not, requests may not fit: `EINVAL`.
-    pub(crate) fn read_into(
-        &self,
-        who: &Credentials,
-        nodeid: NodeId,
-        fh: FileHandle,
-        flags: OpenFlags,
-        offset: u64,
-        buffers: &mut [&mut [u8]],
-    ) -> Result<Filled, Error> {
-        self.read_room(who, nodeid, fh, flags, offset, buffers.into())
-    }
-
-    fn read_room(
-        &self,
-        who: &Credentials,
-        nodeid: NodeId,
-        fh: FileHandle,
-        flags: OpenFlags,
+        from: ReadFrom,
         offset: u64,
         mut room: Room<'_, '_>,
     ) -> Result<Filled, Error> {
+        let ReadFrom { nodeid, fh, flags } = from;
         let readable = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
         let mut rest = room.take(usize::try_from(readable).unwrap_or(usize::MAX));
         let total = rest.len();

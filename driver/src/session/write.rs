@@ -17,32 +17,17 @@ pub(crate) struct WriteTo {
 }
 
 impl Session {
-    /// Writes `data` into an open file, in requests of [`Negotiated::max_write_bytes`](super::Negotiated) that are in
-    /// flight together, or, if the file is open for appending, one after the other. Gives the number of bytes that were
-    /// written without a gap: less than all before an error that the next write will meet again. What lies behind the
-    /// gap may have been written, too.
+    /// Writes `data`, a buffer or several, one after the other, into an open file, in requests of
+    /// [`Negotiated::max_write_bytes`](super::Negotiated) that are in flight together, or, if the file is open for appending,
+    /// one after the other. Several buffers have to meet as those of [`Self::read`] do. Gives the number of bytes that were
+    /// written without a gap: less than all before an error that the next write will meet again. What lies behind the gap
+    /// may have been written, too.
     ///
     /// # Errors
     ///
     /// Those of [`Self::call`]; `EINVAL` if `offset` is beyond the largest, 2⁶³ − 1, and `EFBIG` if it is the largest;
     /// `EIO` if the server writes nothing and does not say why.
-    pub(crate) fn write(&self, who: &Credentials, to: WriteTo, offset: u64, data: &[u8]) -> Result<usize, Error> {
-        self.write_payload(who, to, offset, data.into())
-    }
-
-    /// As [`Self::write`], from several buffers, one after the other, which have to meet as those of
-    /// [`Self::read_into`] do.
-    pub(crate) fn write_from(
-        &self,
-        who: &Credentials,
-        to: WriteTo,
-        offset: u64,
-        data: &[&[u8]],
-    ) -> Result<usize, Error> {
-        self.write_payload(who, to, offset, data.into())
-    }
-
-    fn write_payload(
+    pub(crate) fn write(
         &self,
         who: &Credentials,
         to: WriteTo,

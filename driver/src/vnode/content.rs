@@ -39,18 +39,17 @@ impl OpenFile {
     }
 
     fn read_with(&self, handle: &Handle, data: &FileData, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        let (session, who, nodeid) = (self.node.session(), self.node.credentials(), self.node.nodeid());
+        let (session, who, from) = (self.node.session(), self.node.credentials(), handle.read_from(self.flags()));
         let transfer_bytes = session.negotiated().max_transfer_bytes;
         let reading = Reading { data, readahead: &self.readahead, transfer_bytes };
-        let mut fetch =
-            |at, buffers: &mut [&mut [u8]]| session.read_into(who, nodeid, handle.fh(), self.flags(), at, buffers);
+        let mut fetch = |at, buffers: &mut [&mut [u8]]| session.read(who, from, at, buffers.into());
         data::read(&reading, offset, buffer, &mut fetch)
     }
 
     fn read_directly(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         self.node.write_back();
-        let node = &self.node;
-        node.session().read(node.credentials(), node.nodeid(), self.handle()?.fh(), self.flags(), offset, buffer)
+        let from = self.handle()?.read_from(self.flags());
+        Ok(self.node.session().read(self.node.credentials(), from, offset, buffer.into())?.bytes)
     }
 
     /// What is kept of this file; `None` if reads and writes go to the server.
@@ -170,7 +169,10 @@ impl OpenFile {
             _ if appends && !at_known_end => Change::Unknown(data.eof().unwrap_or(0)..u64::MAX),
             _ => Change::Unknown(offset..offset.saturating_add(bytes.len() as u64)),
         };
-        node.change_content(|| node.session().write(node.credentials(), handle.write_to(flags), offset, bytes), change)
+        node.change_content(
+            || node.session().write(node.credentials(), handle.write_to(flags), offset, bytes.into()),
+            change,
+        )
     }
 }
 

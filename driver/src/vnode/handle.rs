@@ -4,7 +4,7 @@ use super::Node;
 use super::node::unless_lacking;
 use crate::Error;
 use crate::data::Run;
-use crate::session::WriteTo;
+use crate::session::{ReadFrom, WriteTo};
 use crate::wire::{
     FileHandle, FopenFlags, Lock, LockKind, LockOwner, Open, OpenFlags, Opened, Release, Setlk, WriteFlags,
 };
@@ -73,6 +73,11 @@ impl Handle {
         !self.fopen_flags.contains(FopenFlags::NOFLUSH)
     }
 
+    /// What READs say of the file.
+    pub(super) fn read_from(&self, flags: OpenFlags) -> ReadFrom {
+        ReadFrom { nodeid: self.node.nodeid(), fh: self.fh(), flags }
+    }
+
     /// What WRITEs say of the file.
     pub(super) fn write_to(&self, flags: OpenFlags) -> WriteTo {
         let node = &self.node;
@@ -117,7 +122,7 @@ impl Handle {
         while written < run.bytes() {
             let mut slices = Vec::new();
             slices.extend(run.slices(written).filter(|slice| !slice.is_empty()));
-            written += session.write_from(self.node.credentials(), to, run.offset + written as u64, &slices)?;
+            written += session.write(self.node.credentials(), to, run.offset + written as u64, slices[..].into())?;
         }
         Ok(())
     }

@@ -18,6 +18,8 @@
 
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+mod allocations;
 mod cache;
 mod descriptors;
 mod facts;
@@ -32,6 +34,7 @@ mod thread;
 mod tree;
 mod world;
 
+pub use allocations::CountingAllocator;
 pub use cache::mount_options;
 pub use descriptors::{expect_descriptors, settled_descriptors};
 pub use facts::{Facts, Outcome, Value, When};

@@ -4,11 +4,9 @@
 //! For root. The number of directories, of 20,000 files each, is in the environment variable
 //! `VIRTIO_FS_MEMORY_DIRECTORIES`, 5 if there is none; 50 are a million files, and a budget of 10,000.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
-use std::sync::atomic::{AtomicI64, Ordering};
 use virtio_fs::{CacheMode, CacheOptions, MountOptions, VirtioFs};
-use virtio_fs_conformance::{Folder, expect_descriptors, expect_root, settled_descriptors};
+use virtio_fs_conformance::{CountingAllocator, Folder, expect_descriptors, expect_root, settled_descriptors};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
 const FILES: usize = 20_000;
@@ -17,28 +15,8 @@ const BYTES_PER_ENTRY: usize = 448;
 /// What a walk may take besides, most of it for replies of listings, and what the system makes of it.
 const FURTHER_BYTES: usize = 4 << 20;
 
-/// Counts the bytes that are in use.
-struct Counting;
-
-static IN_USE: AtomicI64 = AtomicI64::new(0);
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 fn directories() -> usize {
     std::env::var("VIRTIO_FS_MEMORY_DIRECTORIES").map_or(5, |text| text.parse().expect("a number"))
@@ -95,7 +73,7 @@ fn walk_in(folder: &Folder, mode: CacheMode) {
     vfs.drop_caches();
     vfs.maintain();
     let descriptors_before = settled_descriptors(&daemon);
-    let (in_use_before, resident_before) = (IN_USE.load(Ordering::Relaxed), resident_bytes());
+    let (in_use_before, resident_before) = (ALLOCATOR.bytes_in_use(), resident_bytes());
 
     for by_path in [false, true] {
         for directory in 0..directories() {
@@ -108,7 +86,7 @@ fn walk_in(folder: &Folder, mode: CacheMode) {
         let statistics = vfs.statistics();
         let names = statistics.cached_names as usize;
         // Listings that are kept are pages, which have a budget of their own.
-        let in_use = IN_USE.load(Ordering::Relaxed) - in_use_before - statistics.cached_bytes as i64;
+        let in_use = ALLOCATOR.bytes_in_use() - in_use_before - statistics.cached_bytes as i64;
         let in_use = usize::try_from(in_use).unwrap_or(0);
         let resident = resident_bytes().saturating_sub(resident_before);
         println!(

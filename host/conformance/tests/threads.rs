@@ -3,41 +3,22 @@
 //!
 //! For root. The time is in the environment variable `VIRTIO_FS_THREADS_SECONDS`, 60 if there is none.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use virtio_fs::fs::OpenOptions;
 use virtio_fs::{AllocateFlags, CacheMode, Errno, Error, RenameFlags, VirtioFs, XattrFlags};
-use virtio_fs_conformance::{Folder, expect_descriptors, expect_root, mount_options, settled_descriptors};
+use virtio_fs_conformance::{
+    CountingAllocator, Folder, expect_descriptors, expect_root, mount_options, settled_descriptors,
+};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
 const THREADS: u64 = 8;
 const RECORD: usize = 64;
 
-/// Counts the bytes that are in use.
-struct Counting;
-
-static IN_USE: AtomicI64 = AtomicI64::new(0);
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 fn seconds() -> Duration {
     let seconds = std::env::var("VIRTIO_FS_THREADS_SECONDS").map_or(60, |text| text.parse().expect("seconds"));
@@ -172,7 +153,7 @@ fn eight_threads_disturb_nobody_and_leave_nothing() {
     vfs.create_dir("race").unwrap();
     vfs.drop_caches();
     vfs.maintain();
-    let (before, memory_before) = (settled_descriptors(&daemon), IN_USE.load(Ordering::Relaxed));
+    let (before, memory_before) = (settled_descriptors(&daemon), ALLOCATOR.bytes_in_use());
 
     let (appended, rounds) = (AtomicU64::new(0), AtomicU64::new(0));
     let end = Instant::now() + seconds();
@@ -208,7 +189,7 @@ fn eight_threads_disturb_nobody_and_leave_nothing() {
     vfs.drop_caches();
     expect_descriptors(&daemon, &vfs, before);
     // Buffers that grow once and are kept have their place here; what each of thousands of operations left would not.
-    let grown = IN_USE.load(Ordering::Relaxed) - memory_before;
+    let grown = ALLOCATOR.bytes_in_use() - memory_before;
     assert!(grown < 64 << 10, "{grown} bytes more are in use than before");
     let requests = daemon.requests();
     // Some files were there when they were to be made, and some gone when they were to be opened.

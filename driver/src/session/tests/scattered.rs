@@ -1,7 +1,7 @@
 //! Reads into several buffers, and writes from several.
 
 use super::*;
-use crate::session::{Credentials, Session, WriteTo};
+use crate::session::{Credentials, ReadFrom, Session, WriteTo};
 use crate::test_utils::{Completion, FakeServer, Fault};
 use crate::wire::{FileHandle, LookedUp, Lookup, Name, NodeId, Open, OpenFlags, Release, WriteFlags};
 use crate::{Errno, InitFlags};
@@ -59,8 +59,9 @@ impl File {
         let mut memory = vec![0xee; lengths.iter().sum()];
         let mut rest = &mut memory[..];
         let mut buffers: Vec<&mut [u8]> = lengths.iter().map(|&length| rest.split_off_mut(..length).unwrap()).collect();
-        let Self { session, nodeid, fh, flags, .. } = self;
-        let filled = session.read_into(&Credentials::DRIVER, *nodeid, *fh, *flags, offset, &mut buffers)?;
+        let &Self { ref session, nodeid, fh, flags, .. } = self;
+        let from = ReadFrom { nodeid, fh, flags };
+        let filled = session.read(&Credentials::DRIVER, from, offset, buffers[..].as_mut().into())?;
         memory.truncate(filled.bytes);
         Ok(memory)
     }
@@ -70,7 +71,7 @@ impl File {
         let buffers: Vec<&[u8]> = lengths.iter().map(|&length| data.split_off(..length).unwrap()).collect();
         let &Self { nodeid, fh, flags, .. } = self;
         let to = WriteTo { nodeid, fh, flags, write_flags: WriteFlags::CACHE };
-        self.session.write_from(&Credentials::DRIVER, to, offset, &buffers)
+        self.session.write(&Credentials::DRIVER, to, offset, buffers[..].into())
     }
 
     fn content(&self) -> Vec<u8> {

@@ -216,9 +216,9 @@ fn without_space_a_write_is_sent_again_when_files_are_closed() {
         flags: OpenFlags::empty(),
         write_flags: WriteFlags::empty(),
     };
-    assert_eq!(session.write(&Credentials::DRIVER, to, 0, b"12345"), Err(Error::Refused(Errno::ENOSPC)));
+    assert_eq!(session.write(&Credentials::DRIVER, to, 0, b"12345"[..].into()), Err(Error::Refused(Errno::ENOSPC)));
     close(&session).unwrap();
-    assert_eq!(session.write(&Credentials::DRIVER, to, 0, b"12345"), Ok(5));
+    assert_eq!(session.write(&Credentials::DRIVER, to, 0, b"12345"[..].into()), Ok(5));
     assert_eq!(*order.lock().unwrap(), [Write::OPCODE, Write::OPCODE, Release::OPCODE, Write::OPCODE]);
 }
 

@@ -12,7 +12,7 @@ mod waking;
 
 use super::fake::{Build, DeviceMemory, FakeDevice, FakeTransport, Fault, PagedHal, PlainHal, allocations};
 use super::{Device, DeviceOptions};
-use crate::session::{Channel, Credentials, Request, Session};
+use crate::session::{Channel, Credentials, Filled, ReadFrom, Request, Session};
 use crate::virtio::DeviceStatus;
 use crate::wire::{
     BatchForget, FileHandle, Forget, Getattr, InHeader, Init, InitFlags, InitReply, Interrupt, NodeId, Opcode,
@@ -24,6 +24,9 @@ use std::boxed::Box;
 use std::sync::Arc;
 use std::vec::Vec;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// Some open file.
+const FROM: ReadFrom = ReadFrom { nodeid: NodeId(2), fh: FileHandle(1), flags: OpenFlags::empty() };
 
 /// The byte at `offset` of every file.
 fn byte_at(offset: u64) -> u8 {

@@ -145,10 +145,8 @@ fn a_64_mib_read_is_64_requests_of_which_32_are_in_flight() {
     let session = Session::open(Box::new(device)).unwrap();
     let before = fake.requests(1);
     let mut buffer = std::vec![0; 64 << 20];
-    assert_eq!(
-        session.read(&Credentials::DRIVER, NodeId(2), FileHandle(1), OpenFlags::empty(), 0, &mut buffer),
-        Ok(64 << 20)
-    );
+    let filled = session.read(&Credentials::DRIVER, FROM, 0, buffer[..].as_mut().into());
+    assert_eq!(filled, Ok(Filled { bytes: 64 << 20, stopped: None }));
     assert_eq!(fake.most_held(), 32);
     assert_eq!(fake.requests(1) - before, 64);
 }
@@ -164,10 +162,8 @@ fn no_request_allocates_after_warm_up() {
     let mut round = || {
         for _ in 0..if cfg!(miri) { 1 } else { 10 } {
             session.call(&Credentials::DRIVER, NodeId(2), &Getattr { fh: None }).unwrap();
-            assert_eq!(
-                session.read(&Credentials::DRIVER, NodeId(2), FileHandle(1), OpenFlags::empty(), 7, &mut buffer),
-                Ok(bytes)
-            );
+            let filled = session.read(&Credentials::DRIVER, FROM, 7, buffer[..].as_mut().into());
+            assert_eq!(filled, Ok(Filled { bytes, stopped: None }));
             session.call_detached(&Credentials::DRIVER, NodeId(2), &RELEASE).unwrap();
             (2..600).for_each(|nodeid| session.forget(NodeId(nodeid), 1));
             session.flush_forgets();

@@ -1,7 +1,7 @@
 //! Data in several buffers.
 
 use super::*;
-use crate::session::{Filled, Payload, Room};
+use crate::session::{Payload, Room};
 use crate::wire::{Write, WriteFlags};
 use std::sync::Mutex;
 
@@ -141,8 +141,7 @@ fn requests_of_several_slices_are_in_flight_together_and_allocate_nothing() {
     let mut slices = pages(&mut memory, count);
     trim(&mut slices, 96, 8);
     let length = count * PAGE - 104;
-    let mut read =
-        || session.read_into(&Credentials::DRIVER, NodeId(2), FileHandle(1), OpenFlags::empty(), 1000, &mut slices);
+    let mut read = || session.read(&Credentials::DRIVER, FROM, 1000, slices[..].as_mut().into());
     let all = Ok(Filled { bytes: length, stopped: None });
     assert_eq!(read(), all);
     assert_eq!(allocations::count(|| assert_eq!(read(), all)), 0);
