@@ -75,7 +75,8 @@
 //! # Features
 //!
 //! - `embedded-io`: [`fs::File`] has the `Read`, `Write` and `Seek` of `embedded-io` 0.7.
-//! - `test-utils`: the module `test_utils`, a FUSE server in memory and a kernel without a machine, for tests.
+//! - `test-utils`: the module `test_utils`, a FUSE server in memory, a kernel without a machine, and
+//!   requests that go wrong on their way to any server, for tests.
 #![no_std]
 #![deny(unsafe_code)]
 

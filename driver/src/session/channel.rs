@@ -6,6 +6,9 @@ use crate::{Error, Instant, Timestamp};
 use core::iter;
 use zerocopy::IntoBytes;
 
+#[cfg(any(test, feature = "test-utils"))]
+use crate::wire::Write;
+
 /// The most bytes of an operation's fixed arguments; the most are those of SETATTR.
 const ARGS_MAX_BYTES: usize = 88;
 
@@ -227,6 +230,24 @@ impl<'a, 'b> Request<'a, 'b> {
     /// The length of the reply's header and fixed body.
     pub(crate) fn reply_head_bytes(&self) -> usize {
         OutHeader::BYTES + self.body_bytes
+    }
+}
+
+/// For faults that tests inject.
+#[cfg(any(test, feature = "test-utils"))]
+impl Request<'_, '_> {
+    pub(crate) fn nodeid(&self) -> NodeId {
+        NodeId(self.header.nodeid)
+    }
+
+    /// This WRITE, of only the first `bytes` of its payload.
+    pub(crate) fn of_first(mut self, bytes: usize) -> Self {
+        let all = self.payload.len();
+        self.payload = self.payload.take(bytes);
+        let bytes = self.payload.len();
+        self.header.len -= (all - bytes) as u32;
+        self.args[Write::SIZE_AT].copy_from_slice(&(bytes as u32).to_ne_bytes());
+        self
     }
 }
 

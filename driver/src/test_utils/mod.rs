@@ -6,6 +6,7 @@
 //! - [`FakeChannel`] carries requests to it without a device: a unit test of the session and of what is above it needs
 //!   no virtqueue.
 //! - [`mount`] mounts it, for unit tests of what a kernel builds on the driver.
+//! - [`FaultInjector`] lets requests of a mount go wrong, or be late: over a real device, too.
 //! - [`FakePlatform`] is a kernel whose clock only moves when somebody looks at it, so that no test waits.
 //!
 //! ```
@@ -23,6 +24,7 @@
 mod fake_channel;
 mod fake_platform;
 mod fake_server;
+mod fault_injector;
 mod mount;
 #[cfg(test)]
 mod mounted;
@@ -32,6 +34,7 @@ mod xorshift;
 pub use fake_channel::{Completion, FakeChannel};
 pub use fake_platform::FakePlatform;
 pub use fake_server::{Caller, Extensions, FakeServer, Fault, HeldLock, Leftovers, Outcome, ServerOptions};
+pub use fault_injector::{FaultInjector, FaultRates, Injected};
 pub use mount::mount;
 #[cfg(test)]
 pub(crate) use mounted::{Mounted, assert_ended_well, uncached};

@@ -6,6 +6,7 @@ mod caching;
 mod channel;
 mod data;
 mod driver;
+mod fault_injector;
 mod listing;
 mod locks;
 mod names;

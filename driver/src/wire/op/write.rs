@@ -55,6 +55,15 @@ pub(crate) struct WriteBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written(pub(crate) u32);
 
+#[cfg(any(test, feature = "test-utils"))]
+impl Write {
+    /// Where the arguments have the length of the payload.
+    pub(crate) const SIZE_AT: core::ops::Range<usize> = {
+        let start = core::mem::offset_of!(WriteArgs, size);
+        start..start + size_of::<u32>()
+    };
+}
+
 /// `FUSE_WRITE_LOCKOWNER`: `lock_owner` is set.
 const LOCKOWNER: u32 = 1 << 1;
 
