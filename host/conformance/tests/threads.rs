@@ -1,5 +1,5 @@
 //! Eight threads over one mount: nothing fails that must not, every byte is where it belongs, and nothing is left
-//! behind.
+//! behind. In the second half of the time some requests and replies are late, and so in another order.
 //!
 //! For root. The time is in the environment variable `VIRTIO_FS_THREADS_SECONDS`, 60 if there is none.
 
@@ -8,6 +8,7 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use virtio_fs::fs::OpenOptions;
+use virtio_fs::test_utils::{FaultInjector, FaultRates};
 use virtio_fs::{AllocateFlags, CacheMode, Errno, Error, RenameFlags, VirtioFs, XattrFlags};
 use virtio_fs_conformance::{
     CountingAllocator, Folder, expect_descriptors, expect_root, mount_options, settled_descriptors,
@@ -143,7 +144,8 @@ fn eight_threads_disturb_nobody_and_leave_nothing() {
     let options = DaemonOptions { arguments, thread_pool: 4, ..DaemonOptions::default() };
     let daemon = Daemon::start(folder.path(), &options).unwrap_or_else(|error| panic!("{error}"));
     let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
-    let vfs = VirtioFs::mount::<GuestHal>(transport, platform, &mount_options()).unwrap();
+    let faults = FaultInjector::new(|| std::thread::sleep(Duration::from_micros(100)));
+    let vfs = faults.mount::<GuestHal>(transport, platform, &mount_options()).unwrap();
     for name in ["log", "pages"] {
         vfs.write(name, "").unwrap();
     }
@@ -172,8 +174,10 @@ fn eight_threads_disturb_nobody_and_leave_nothing() {
                 }
             });
         }
+        std::thread::sleep(seconds() / 2);
+        faults.start(1, FaultRates { delays: 50, ..FaultRates::default() });
     });
-    println!("{} rounds", rounds.load(Ordering::Relaxed));
+    println!("{} rounds, {} late requests", rounds.load(Ordering::Relaxed), faults.stop().len());
 
     let log = fs::read(folder.path().join("log")).unwrap();
     assert_eq!(log.len() as u64, RECORD as u64 * appended.load(Ordering::Relaxed));
