@@ -10,7 +10,7 @@ fn open_descriptors(daemon: &Daemon) -> usize {
 }
 
 /// What the daemon has open.
-fn opened(daemon: &Daemon) -> Vec<PathBuf> {
+pub(crate) fn opened(daemon: &Daemon) -> Vec<PathBuf> {
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("the daemon's descriptors");
     let mut names: Vec<_> = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
     names.sort();
@@ -28,6 +28,15 @@ pub fn settled_descriptors(daemon: &Daemon) -> usize {
         counted = now;
     }
     counted
+}
+
+/// Whether the daemon has `before` descriptors open again, some time soon.
+pub(crate) fn settles_at(daemon: &Daemon, before: usize) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while open_descriptors(daemon) != before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    open_descriptors(daemon) == before
 }
 
 /// Waits until the daemon has as few descriptors open as it had `before`.

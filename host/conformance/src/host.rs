@@ -31,6 +31,28 @@ impl Host {
         self.files.clear();
     }
 
+    /// Does `op`, which fails in the mount: no file stays open by it, and none is closed.
+    pub(crate) fn run_in_vain(&mut self, user: &User, op: &Op, open_flags: OFlags) -> Outcome {
+        let &Op::Open { slot, .. } = op else { return self.run(user, op, open_flags) };
+        let before = self.files.remove(&slot);
+        let outcome = self.run(user, op, open_flags);
+        self.files.remove(&slot);
+        self.files.extend(before.map(|file| (slot, file)));
+        outcome
+    }
+
+    /// Whether `op` changes an open file that has no name any more.
+    pub(crate) fn changes_nameless(&self, op: &Op) -> bool {
+        let slot = match op {
+            Op::Read { .. } | Op::Fstat { .. } | Op::SeekData { .. } | Op::SeekHole { .. } => None,
+            Op::Fsync { .. } | Op::Close { .. } => None,
+            Op::CopyRange { to, .. } => Some(*to),
+            op => op.slot(),
+        };
+        let file = slot.and_then(|slot| self.files.get(&slot));
+        file.is_some_and(|(file, _)| fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0))
+    }
+
     /// Does `op`. Files that are made are opened with `open_flags` besides those of the step.
     pub(crate) fn run(&mut self, user: &User, op: &Op, open_flags: OFlags) -> Outcome {
         let opener = op.slot().and_then(|slot| self.files.get(&slot)).map(|&(_, opener)| opener);

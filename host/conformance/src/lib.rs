@@ -28,6 +28,7 @@ mod guest;
 mod guest_fs;
 #[allow(unsafe_code)]
 mod host;
+mod seen;
 pub mod step;
 #[allow(unsafe_code)]
 mod thread;
@@ -42,4 +43,4 @@ pub use folder::Folder;
 pub use step::{Layer, Op, Side, Step, Text, Time};
 pub use thread::{MEMBER, OWNER, ROOT, STRANGER, User, as_user, expect_root, private_mounts};
 pub use tree::{Tree, difference, read as read_tree};
-pub use world::{World, WorldOptions};
+pub use world::{FaultyStep, Tally, World, WorldOptions};

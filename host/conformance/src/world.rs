@@ -1,5 +1,9 @@
 //! Two directories, and the scripts that run in both.
 
+mod faulty;
+
+pub use faulty::{FaultyStep, Tally};
+
 use crate::cache::{caches, mount_options, opens_late, writes_back};
 use crate::facts::{Outcome, Value};
 use crate::folder::{Folder, renew};
@@ -13,6 +17,7 @@ use rustix::mount::{MountFlags, mount, mount_remount};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use virtio_fs::test_utils::FaultInjector;
 use virtio_fs::{CacheMode, Errno, MountOptions, VirtioFs};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
@@ -25,11 +30,13 @@ pub struct WorldOptions {
     pub mount: MountOptions,
     /// The directories are where temporary files are, and not in memory.
     pub on_disk: bool,
+    /// What is between the driver and the daemon, for scripts in which [requests go wrong](World::run_faulty).
+    pub faults: Option<FaultInjector>,
 }
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { arguments: Vec::new(), mount: mount_options(), on_disk: false }
+        Self { arguments: Vec::new(), mount: mount_options(), on_disk: false, faults: None }
     }
 }
 
@@ -53,6 +60,9 @@ pub struct World {
     plain_read_only: bool,
     /// What is read of one directory and not of the other makes a difference: see [`are_alike`].
     reading_tells: bool,
+    faults: Option<FaultInjector>,
+    /// How many descriptors the daemon had open when no file was and nothing was cached.
+    idle_descriptors: Option<usize>,
     differences: Vec<String>,
     scripts: usize,
 }
@@ -91,7 +101,11 @@ impl World {
         };
         let daemon = Daemon::start(&served, &daemon_options).unwrap_or_else(|error| panic!("{error}"));
         let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
-        let fs = VirtioFs::mount::<GuestHal>(transport, platform, &options.mount).expect("a mount");
+        let fs = match &options.faults {
+            None => VirtioFs::mount::<GuestHal>(transport, platform, &options.mount),
+            Some(faults) => faults.mount::<GuestHal>(transport, platform, &options.mount),
+        };
+        let fs = fs.expect("a mount");
         Self {
             guest: Guest::new(fs),
             daemon,
@@ -102,6 +116,8 @@ impl World {
             _home: home,
             plain_read_only: false,
             reading_tells: options.on_disk && options.mount.cache.mode != CacheMode::None,
+            faults: options.faults.clone(),
+            idle_descriptors: None,
             differences: Vec::new(),
             scripts: 0,
         }
@@ -161,13 +177,7 @@ impl World {
         let mut opened = BTreeMap::new();
         let mut host_acted = false;
         for (number, step) in script.iter().enumerate() {
-            // A file that could not be opened is nobody's, and two files are copied where both are open.
-            let side = |slot| opened.get(&slot);
-            let is_possible = match step.op {
-                Op::CopyRange { slot, to, .. } => side(slot).is_some() && side(slot) == side(to),
-                ref op => op.slot().is_none_or(|slot| side(slot).is_some()),
-            };
-            if !is_possible {
+            if !is_possible(&step.op, &opened) {
                 continue;
             }
             let (is, should_be) = self.step(layer, step, &mut opened);
@@ -199,11 +209,7 @@ impl World {
     /// What a step gives on the mount, and what it should.
     fn step(&mut self, layer: Layer, step: &Step, opened: &mut BTreeMap<Slot, Side>) -> (Outcome, Outcome) {
         let Step { op, user, side, .. } = step;
-        // Inodes know no path that ends in a link to what does not exist.
-        let create_flags = match layer {
-            Layer::Vnode if *side == Side::Mount => OFlags::NOFOLLOW,
-            _ => OFlags::empty(),
-        };
+        let create_flags = create_flags(layer, *side);
         let side = op.slot().and_then(|slot| opened.get(&slot).copied()).unwrap_or(*side);
         let (is, should_be) = match side {
             Side::Mount => {
@@ -261,6 +267,25 @@ impl Drop for World {
             let differences = self.differences.join("\n\n");
             panic!("{} of {} scripts differ:\n\n{differences}\n", self.differences.len(), self.scripts);
         }
+    }
+}
+
+/// How files are opened by system calls that the step makes, besides its own flags.
+fn create_flags(layer: Layer, side: Side) -> OFlags {
+    match layer {
+        // Inodes know no path that ends in a link to what does not exist.
+        Layer::Vnode if side == Side::Mount => OFlags::NOFOLLOW,
+        _ => OFlags::empty(),
+    }
+}
+
+/// Whether something can be done by those who have these files open: one that could not be opened is nobody's, and two
+/// files are copied where both are open.
+fn is_possible(op: &Op, opened: &BTreeMap<Slot, Side>) -> bool {
+    let side = |slot| opened.get(&slot);
+    match *op {
+        Op::CopyRange { slot, to, .. } => side(slot).is_some() && side(slot) == side(to),
+        ref op => op.slot().is_none_or(|slot| side(slot).is_some()),
     }
 }
 

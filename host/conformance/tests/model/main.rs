@@ -1,9 +1,12 @@
 //! Random sequences of operations in the mount, compared with the same on a plain directory, while the host changes
 //! both behind the driver's back. A failure is cut down to the shortest script that still fails, and printed.
 //!
+//! The same, with requests that go wrong, is in `faulty`.
+//!
 //! For root. The number of sequences is in the environment variable `VIRTIO_FS_MODEL_CASES`, 200 for each test if there
 //! is none; each moves less than a mebibyte. Sequences are others in each run.
 
+mod faulty;
 mod strategy;
 
 use proptest::prelude::*;
@@ -13,13 +16,17 @@ use virtio_fs_conformance::{Layer, ROOT, STRANGER, Step, World};
 
 const STEPS: usize = 40;
 
-/// Runs sequences of steps in `world`.
-fn compare(world: World, layer: Layer, step: impl Strategy<Value = Step>) {
-    let cases = match std::env::var("VIRTIO_FS_MODEL_CASES") {
+/// How many sequences a test runs.
+fn cases() -> u32 {
+    match std::env::var("VIRTIO_FS_MODEL_CASES") {
         Ok(cases) => cases.parse().expect("VIRTIO_FS_MODEL_CASES is a number"),
         Err(_) => 200,
-    };
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
+    }
+}
+
+/// Runs sequences of steps in `world`.
+fn compare(world: World, layer: Layer, step: impl Strategy<Value = Step>) {
+    let config = Config { cases: cases(), failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
     let world = RefCell::new(world);
     let script = proptest::collection::vec(step, 1..STEPS);
     let result = TestRunner::new(config).run(&script, |script| {

@@ -23,6 +23,17 @@ pub(crate) fn setting() -> [Step; 6] {
     .map(Step::on_host)
 }
 
+/// Files that are open at first, for scripts in which opening fails often; of one something is kept.
+pub(crate) fn open_files() -> [Step; 5] {
+    [
+        create(0, "a", O_RDWR, 0o644),
+        write(0, 0, [7; 20_000]),
+        read(0, 0, 20_000),
+        create(1, "d/a", O_RDWR | O_APPEND, 0o600),
+        create(2, "b", O_RDWR, 0o666),
+    ]
+}
+
 /// Few paths, so that steps meet.
 fn path() -> impl Strategy<Value = &'static str> + Clone {
     select(vec!["a", "b", "c", "d/a", "d/b", "d/e/a", "t/a", "t/b", "d", "d/e", "t", "d/e/f", "a/b"])
