@@ -1,0 +1,106 @@
+//! The served tree: what answers FUSE requests, and what gives the descriptors that are mapped.
+
+use crate::dax_rule::DaxRule;
+use crate::marked_fs::{MarkedFs, is_regular};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use virtiofsd::descriptor_utils::{Reader, Writer};
+use virtiofsd::filesystem::{Context, FileSystem, SerializableFileSystem, ZeroCopyWriter};
+use virtiofsd::oslib::ReadvFlags;
+use virtiofsd::server::Server;
+
+/// A tree, whether it can be changed or not.
+pub(crate) trait Files: Send + Sync {
+    /// Serves one request; returns how many bytes were written to the reply.
+    fn serve(&self, reader: Reader<'_>, writer: Writer<'_>) -> virtiofsd::Result<usize>;
+
+    /// Forgets inodes and open files of the session.
+    fn end_session(&self);
+
+    /// Checks that an inode is a regular file.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if there is no such inode in this session, `ENODEV` if it is something else.
+    fn check_regular(&self, context: Context, nodeid: u64) -> Result<(), Errno>;
+
+    /// A descriptor of what a guest has open, only to look at: its rights are those of the guest's `open`.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the inode is not open by this handle.
+    fn opened(&self, context: Context, nodeid: u64, handle: u64) -> Result<File, Errno>;
+
+    /// Opens a regular file anew.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open`.
+    fn open(&self, context: Context, nodeid: u64, access: OFlags) -> Result<File, Errno>;
+}
+
+/// A file system of `virtiofsd`, served by its server.
+pub(crate) struct Tree<F: FileSystem + Send + Sync> {
+    inner: Arc<F>,
+    server: Server<MarkedFs<F>>,
+}
+
+impl<F: FileSystem + Send + Sync> Tree<F> {
+    /// `window` is true while a front end has the window.
+    pub(crate) fn new(file_system: F, rule: DaxRule, window: Arc<AtomicBool>) -> Self {
+        let inner = Arc::new(file_system);
+        let server = Server::new(MarkedFs::new(inner.clone(), rule, window));
+        Self { inner, server }
+    }
+}
+
+impl<F: FileSystem + SerializableFileSystem + Send + Sync> Files for Tree<F> {
+    fn serve(&self, reader: Reader<'_>, writer: Writer<'_>) -> virtiofsd::Result<usize> {
+        self.server.handle_message(reader, writer, None::<&mut ()>)
+    }
+
+    fn end_session(&self) {
+        self.server.destroy();
+    }
+
+    fn check_regular(&self, context: Context, nodeid: u64) -> Result<(), Errno> {
+        let (attr, _) = self.inner.getattr(context, nodeid.into(), None).map_err(|error| errno(&error))?;
+        if is_regular(attr.mode) { Ok(()) } else { Err(Errno::NODEV) }
+    }
+
+    fn opened(&self, context: Context, nodeid: u64, handle: u64) -> Result<File, Errno> {
+        let mut taken = None;
+        // `virtiofsd` shows a file to nobody but who reads from it into a reply.
+        let read = self.inner.read(context, nodeid.into(), handle.into(), Take(&mut taken), 0, 0, None, 0);
+        read.map_err(|error| errno(&error))?;
+        taken.ok_or(Errno::BADF)
+    }
+
+    fn open(&self, context: Context, nodeid: u64, access: OFlags) -> Result<File, Errno> {
+        let opened = self.inner.open(context, nodeid.into(), false, access.bits());
+        let (handle, _) = opened.map_err(|error| errno(&error))?;
+        let handle: u64 = handle.ok_or(Errno::BADF)?.into();
+        let file = self.opened(context, nodeid, handle);
+        let released = self.inner.release(context, nodeid.into(), access.bits(), handle.into(), false, false, None);
+        released.map_err(|error| errno(&error))?;
+        file
+    }
+}
+
+/// Takes a duplicate of the file that it is asked to read from, and reads nothing.
+struct Take<'a>(&'a mut Option<File>);
+
+impl ZeroCopyWriter for Take<'_> {
+    fn read_from_file_at(&mut self, file: &File, _: usize, _: u64, _: Option<ReadvFlags>) -> io::Result<usize> {
+        *self.0 = Some(file.try_clone()?);
+        Ok(0)
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
