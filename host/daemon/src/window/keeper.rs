@@ -50,7 +50,14 @@ impl Keeper {
     pub(super) fn run(mut self, jobs: &Receiver<(Job, Answer)>) {
         while let Ok((job, answer)) = jobs.recv() {
             self.see_resets();
-            let result = if self.broken { Err(Errno::IO) } else { self.carry_out(job) };
+            let result = match self.broken {
+                false => self.carry_out(job),
+                true => {
+                    // Its file is closed before it is said to be of no use.
+                    drop(job);
+                    Err(Errno::IO)
+                }
+            };
             self.count_live();
             let _ = answer.set(result);
             // Under the lock, so that nobody looks before and sleeps after this.

@@ -1,1 +1,286 @@
+//! The window in front of a front end made by hand: messages as bytes, answered as the test says.
 
+use super::*;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::Duration;
+
+const PAGE: u64 = 4096;
+/// Nothing takes this long but what hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A front end that tells of each message, and answers it when the test has said how.
+struct FrontEnd {
+    messages: Receiver<String>,
+    answers: SyncSender<u64>,
+}
+
+impl FrontEnd {
+    /// `size_of` is a file whose size is told with each map.
+    fn start(barrier: bool, size_of: Option<Arc<File>>) -> (Self, Backend) {
+        let (mut socket, other) = UnixStream::pair().unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        let (heard, messages) = mpsc::channel();
+        let (answers, to_say) = mpsc::sync_channel::<u64>(100);
+        std::thread::spawn(move || {
+            let mut header = [0; 12];
+            // Until the other end, or the test, is gone. A descriptor that comes along is closed by the kernel.
+            while socket.read_exact(&mut header).is_ok() {
+                let [request, flags, size] = std::array::from_fn(|place| word(&header, place));
+                let mut body = vec![0; size as usize];
+                socket.read_exact(&mut body).unwrap();
+                assert_eq!(flags & 8, 8, "an answer is needed");
+                let page = |place: usize| u64::from_le_bytes(body[8 * place..][..8].try_into().unwrap()) / PAGE;
+                let text = match request {
+                    9 => format!("map {}+{} from {} {}", page(2), page(3), page(1), body[32]),
+                    10 => format!("unmap {}+{}", page(2), page(3)),
+                    7 => "barrier".into(),
+                    other => panic!("message {other}"),
+                };
+                let size = size_of.as_ref().map(|file| format!(" of {}", file.metadata().unwrap().len()));
+                let _ = heard.send(text + &size.unwrap_or_default());
+                let Ok(answer) = to_say.recv() else { return };
+                let _ = socket.write_all(&[&header[..4], &[5, 0, 0, 0, 8, 0, 0, 0], &answer.to_le_bytes()].concat());
+            }
+        });
+        let back_end = Backend::from_stream(other);
+        back_end.set_reply_ack_flag(true);
+        back_end.set_shmem_flag(true);
+        back_end.set_shared_object_flag(barrier);
+        (Self { messages, answers }, back_end)
+    }
+
+    /// Answers that much.
+    fn will_say(&self, answers: &[u64]) {
+        answers.iter().for_each(|answer| self.answers.send(*answer).unwrap());
+    }
+
+    fn hears(&self) -> String {
+        self.messages.recv_timeout(PATIENCE).expect("no message came")
+    }
+
+    /// What has come until now.
+    fn has_heard(&self) -> Vec<String> {
+        self.messages.try_iter().collect()
+    }
+}
+
+fn word(bytes: &[u8], place: usize) -> u32 {
+    u32::from_le_bytes(bytes[4 * place..][..4].try_into().unwrap())
+}
+
+fn file(pages: u64) -> Arc<File> {
+    let file = File::from(rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+    file.set_len(pages * PAGE).unwrap();
+    Arc::new(file)
+}
+
+fn rules(max_maps: usize) -> Rules {
+    Rules { max_maps, past_eof: None, statistics: Arc::default() }
+}
+
+fn open(barrier: bool) -> (FrontEnd, Window) {
+    let (front_end, channel) = FrontEnd::start(barrier, None);
+    (front_end, Window::open(channel, rules(100)).unwrap())
+}
+
+/// The part of a file from a page on.
+fn part(file: &Arc<File>, page: u64, pages: u64) -> Extent {
+    Extent { length: pages * PAGE, file: file.clone(), file_offset: page * PAGE, writable: true }
+}
+
+fn live(rules: &Rules) -> (u64, u64) {
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    (of(&rules.statistics.maps_live), of(&rules.statistics.bytes_live))
+}
+
+/// Waits until something holds, since the keeper goes on after who waited for it was let go.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(std::time::Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn maps_are_followed_by_a_barrier_and_replacements_keep_the_remainders() {
+    let (front_end, window) = open(true);
+    let (first, second) = (file(10), file(10));
+    front_end.will_say(&[0; 20]);
+    window.map(0, part(&first, 4, 3)).unwrap();
+    assert_eq!(front_end.has_heard(), ["map 0+3 from 4 1", "barrier"]);
+    window.map(PAGE, Extent { writable: false, ..part(&second, 0, 1) }).unwrap();
+    let expected = ["unmap 0+3", "map 1+1 from 0 0", "map 0+1 from 4 1", "map 2+1 from 6 1", "barrier"];
+    assert_eq!(front_end.has_heard(), expected);
+    window.unmap(vec![(PAGE, PAGE), (5 * PAGE, PAGE)]).unwrap();
+    assert_eq!(front_end.has_heard(), ["unmap 1+1"], "who takes away waits for no processor");
+    window.unmap_all().unwrap();
+    assert_eq!(front_end.has_heard(), ["unmap 0+1", "unmap 2+1"]);
+}
+
+#[test]
+fn what_remains_after_a_removal_is_mapped_again_before_the_barrier() {
+    let (front_end, window) = open(true);
+    front_end.will_say(&[0; 10]);
+    window.map(0, part(&file(3), 0, 3)).unwrap();
+    front_end.has_heard();
+    window.unmap(vec![(0, 2 * PAGE)]).unwrap();
+    assert_eq!(front_end.has_heard(), ["unmap 0+3", "map 2+1 from 2 1", "barrier"]);
+}
+
+#[test]
+fn a_refused_barrier_is_one_and_a_front_end_without_shared_objects_needs_none() {
+    let (front_end, window) = open(true);
+    front_end.will_say(&[0, 1]);
+    assert_eq!(window.map(0, part(&file(1), 0, 1)), Ok(()));
+    let (front_end, window) = open(false);
+    front_end.will_say(&[0]);
+    assert_eq!(window.map(0, part(&file(1), 0, 1)), Ok(()));
+    assert_eq!(front_end.has_heard(), ["map 0+1 from 0 1"]);
+}
+
+#[test]
+fn a_refused_map_is_not_live_and_what_was_around_it_is_again() {
+    let (front_end, channel) = FrontEnd::start(false, None);
+    let rules = rules(100);
+    let window = Window::open(channel, rules.clone()).unwrap();
+    let file = file(4);
+    front_end.will_say(&[0, 0, 1, 0, 0]);
+    window.map(0, part(&file, 0, 3)).unwrap();
+    assert_eq!(window.map(PAGE, part(&file, 3, 1)), Err(Errno::IO));
+    assert_eq!(live(&rules), (2, 2 * PAGE));
+    front_end.has_heard();
+    front_end.will_say(&[0]);
+    window.map(PAGE, part(&file, 3, 1)).unwrap();
+    assert_eq!(front_end.has_heard(), ["map 1+1 from 3 1"], "nothing was in the way");
+    front_end.will_say(&[1, 0]);
+    window.map(PAGE, part(&file, 0, 1)).unwrap();
+    assert_eq!(front_end.has_heard(), ["unmap 1+1", "map 1+1 from 0 1"], "what cannot be unmapped is not there");
+}
+
+#[test]
+fn there_are_no_more_extents_than_allowed() {
+    let (front_end, channel) = FrontEnd::start(false, None);
+    let window = Window::open(channel, rules(2)).unwrap();
+    let file = file(8);
+    front_end.will_say(&[0; 10]);
+    window.map(0, part(&file, 0, 1)).unwrap();
+    window.map(PAGE, part(&file, 0, 3)).unwrap();
+    assert_eq!(window.map(4 * PAGE, part(&file, 0, 1)), Err(Errno::NOSPC));
+    assert_eq!(window.map(2 * PAGE, part(&file, 0, 1)), Err(Errno::NOSPC), "it would become four");
+    assert_eq!(window.unmap(vec![(2 * PAGE, PAGE)]), Err(Errno::NOSPC), "it would become three");
+    front_end.has_heard();
+    window.map(0, part(&file, 1, 1)).unwrap();
+    assert_eq!(front_end.has_heard(), ["unmap 0+1", "map 0+1 from 1 1"]);
+}
+
+#[test]
+fn a_file_that_is_too_short_is_not_mapped_and_nothing_is_unmapped_for_it() {
+    let (front_end, window) = open(false);
+    let file = file(2);
+    front_end.will_say(&[0; 3]);
+    window.map(0, part(&file, 0, 2)).unwrap();
+    front_end.has_heard();
+    file.set_len(2 * PAGE - 1).unwrap();
+    assert_eq!(window.map(0, part(&file, 1, 1)), Err(Errno::NXIO));
+    assert_eq!(front_end.has_heard(), [""; 0]);
+}
+
+#[test]
+fn a_file_is_long_enough_only_while_it_is_mapped() {
+    let file = file(1);
+    let (front_end, channel) = FrontEnd::start(false, Some(file.clone()));
+    let sizes = Arc::new(RwLock::new(()));
+    let rules = Rules { past_eof: Some(sizes.clone()), ..rules(100) };
+    let window = Window::open(channel, rules).unwrap();
+    front_end.will_say(&[0]);
+    // Who serves a request that depends on the size is not disturbed.
+    let held = sizes.read().unwrap();
+    std::thread::scope(|scope| {
+        let mapped = scope.spawn(|| window.map(0, part(&file, 0, 8)));
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!((front_end.has_heard(), file.metadata().unwrap().len()), (vec![], PAGE));
+        drop(held);
+        assert_eq!(mapped.join().unwrap(), Ok(()));
+    });
+    assert_eq!(front_end.has_heard(), ["map 0+8 from 0 1 of 32768"]);
+    assert_eq!(file.metadata().unwrap().len(), PAGE);
+}
+
+#[test]
+fn who_waits_is_let_go_when_a_queue_stops_and_what_came_of_it_is_known() {
+    let (front_end, window) = open(false);
+    let file = file(4);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| window.map(0, part(&file, 0, 1)));
+        assert_eq!(front_end.hears(), "map 0+1 from 0 1");
+        let stop = window.stop_waiting();
+        assert_eq!(waits.join().unwrap(), Err(Errno::IO));
+        assert_eq!(window.unmap(vec![(0, PAGE)]), Err(Errno::IO), "nobody comes to wait either");
+        drop(stop);
+        front_end.will_say(&[0; 3]);
+        window.map(0, part(&file, 2, 1)).unwrap();
+        assert_eq!(front_end.has_heard(), ["unmap 0+1", "map 0+1 from 2 1"]);
+    });
+}
+
+#[test]
+fn a_reset_makes_all_be_forgotten_and_closes_the_files() {
+    let (front_end, channel) = FrontEnd::start(false, None);
+    let rules = rules(100);
+    let window = Window::open(channel, rules.clone()).unwrap();
+    let file = file(4);
+    front_end.will_say(&[0; 2]);
+    window.map(0, part(&file, 0, 1)).unwrap();
+    window.forget();
+    eventually("the file is closed", || Arc::strong_count(&file) == 1);
+    eventually("nothing is live", || live(&rules) == (0, 0));
+    front_end.has_heard();
+    window.map(0, part(&file, 0, 1)).unwrap();
+    assert_eq!(front_end.has_heard(), ["map 0+1 from 0 1"], "nothing was in the way");
+}
+
+#[test]
+fn what_is_mapped_while_the_device_is_reset_is_unmapped() {
+    let (front_end, window) = open(false);
+    let file = file(4);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| window.map(0, part(&file, 0, 1)));
+        assert_eq!(front_end.hears(), "map 0+1 from 0 1");
+        // The front end resets first, and maps then.
+        window.forget();
+        front_end.will_say(&[0, 0]);
+        assert_eq!(waits.join().unwrap(), Err(Errno::IO));
+        assert_eq!(front_end.hears(), "unmap 0+1");
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_front_end_that_is_gone() {
+    let (front_end, window) = open(true);
+    let file = file(4);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| window.map(0, part(&file, 0, 1)));
+        front_end.hears();
+        // It hangs up without an answer.
+        drop(front_end);
+        assert_eq!(waits.join().unwrap(), Err(Errno::IO));
+    });
+    assert_eq!(window.map(0, part(&file, 0, 1)), Err(Errno::IO));
+    assert_eq!(Arc::strong_count(&file), 1);
+}
+
+#[test]
+fn nobody_waits_for_a_front_end_that_only_closed_its_connection() {
+    let (front_end, window) = open(true);
+    let file = file(4);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| window.map(0, part(&file, 0, 1)));
+        front_end.hears();
+        window.close();
+        assert_eq!(waits.join().unwrap(), Err(Errno::IO));
+        assert_eq!(window.unmap_all(), Err(Errno::IO));
+    });
+}
