@@ -262,6 +262,7 @@ impl VhostUserBackend for Device {
     }
 
     fn stop_vring(&self, queue: u32) -> io::Result<()> {
+        self.requests.was_stopped.store(true, Ordering::Relaxed);
         self.wait_until_idle(usize::try_from(queue).ok().and_then(|queue| self.gates.get(queue)));
         Ok(())
     }

@@ -101,12 +101,14 @@ pub(crate) fn set_up(
             return Err(Errno::ACCESS);
         }
     }
+    // QEMU 11.1 maps for writing whatever it is told, and so cannot map what is open for reading only. A guest that may
+    // change the file by other means gains nothing by that; where nothing may be changed, such a descriptor never
+    // leaves this process.
     let get = |access| descriptors.get(files, context, nodeid, access);
-    let file = match writable {
-        true => get(OFlags::RDWR)?,
-        // A file is made longer by a descriptor that can write, if there is one to be had.
-        false if limits.past_eof => get(OFlags::RDWR).or_else(|_| get(OFlags::RDONLY))?,
-        false => get(OFlags::RDONLY)?,
+    let file = match (writable, limits.readonly) {
+        (true, _) => get(OFlags::RDWR)?,
+        (false, false) => get(OFlags::RDWR).or_else(|_| get(OFlags::RDONLY))?,
+        (false, true) => get(OFlags::RDONLY)?,
     };
     if !limits.past_eof {
         let size = u64::try_from(fstat(&*file)?.st_size).map_err(|_| Errno::IO)?;

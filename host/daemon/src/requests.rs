@@ -12,7 +12,7 @@ use crate::statistics::Statistics;
 use crate::window::Window;
 use rustix::io::Errno;
 use std::io::{Read, Write};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use virtiofsd::filesystem::Context;
 use virtiofsd::fuse::{InHeader, InitInCompat, RemovemappingIn, RemovemappingOne, SetupmappingIn};
@@ -39,6 +39,10 @@ pub(crate) struct Requests {
     pub(crate) descriptors: Descriptors,
     /// See [`crate::window::Rules::past_eof`].
     pub(crate) sizes: Option<Arc<RwLock<()>>>,
+    /// Whether a queue was stopped since the last session began. QEMU stops the queues when the guest resets the device,
+    /// and does not say more; it has unmapped everything then, and complains of who unmaps it again. It also stops them
+    /// when it pauses the machine, but no session begins then.
+    pub(crate) was_stopped: AtomicBool,
     /// The window of the front end that is connected, if it has one.
     pub(crate) window: Mutex<Option<Arc<Window>>>,
 }
@@ -96,8 +100,8 @@ impl Requests {
             }
             (INIT, window, limits) => {
                 self.descriptors.clear();
-                if let Some(Err(error)) = window.as_ref().map(|window| window.unmap_all()) {
-                    log::warn!("what the last session has mapped may still be there: {error}");
+                if let Some(window) = &window {
+                    self.empty(window);
                 }
                 let written = self.by_virtiofsd(request, header);
                 if error_of(request) == Some(0) {
@@ -113,6 +117,15 @@ impl Requests {
                 self.by_virtiofsd(request, header)
             }
             _ => self.by_virtiofsd(request, header),
+        }
+    }
+
+    /// Sees to it that a session begins with an empty window.
+    fn empty(&self, window: &Window) {
+        if self.was_stopped.swap(false, Relaxed) {
+            window.forget();
+        } else if let Err(error) = window.unmap_all() {
+            log::warn!("what the last session has mapped may still be there: {error}");
         }
     }
 

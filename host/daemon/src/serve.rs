@@ -45,6 +45,7 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
         limits,
         descriptors: Descriptors::default(),
         sizes,
+        was_stopped: AtomicBool::new(false),
         window: Default::default(),
     };
     let device = Device::new(requests, &options.tag, options.request_queues, regions, rules, has_window);

@@ -36,6 +36,8 @@ pub(super) struct Keeper {
     rules: Rules,
     shared: Arc<Shared>,
     extents: Extents<Arc<File>>,
+    /// Offset and length of what was mapped before a reset, and most likely is no more.
+    ghosts: Vec<(u64, u64)>,
     /// How many resets `extents` has seen.
     resets: u64,
     broken: bool,
@@ -43,7 +45,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(front_end: Backend, rules: Rules, shared: Arc<Shared>) -> Self {
-        Self { front_end, rules, shared, extents: Extents::default(), resets: 0, broken: false }
+        Self { front_end, rules, shared, extents: Extents::default(), ghosts: Vec::new(), resets: 0, broken: false }
     }
 
     /// Works until nobody can ask any more.
@@ -143,7 +145,15 @@ impl Keeper {
         };
         let flags = if extent.writable { VhostUserMMapFlags::WRITABLE } else { VhostUserMMapFlags::empty() };
         let message = message(offset, extent.length, extent.file_offset, flags);
-        let result = failure(self.front_end.shmem_map(&message, &*file));
+        let mut result = failure(self.front_end.shmem_map(&message, &*file));
+        let ghosts = self.take_ghosts(offset, extent.length);
+        if let (Err(Failure::Refused), false) = (&result, ghosts.is_empty()) {
+            // The device was not reset after all.
+            for (offset, length) in ghosts {
+                self.unmap(offset, length)?;
+            }
+            result = failure(self.front_end.shmem_map(&message, &*file));
+        }
         if self.resets != self.shared.resets.load(SeqCst) {
             // The front end may have mapped it after it had unmapped everything.
             let _ = self.front_end.shmem_unmap(&message);
@@ -205,8 +215,15 @@ impl Keeper {
         let resets = self.shared.resets.load(SeqCst);
         if self.resets != resets {
             self.resets = resets;
+            self.ghosts.extend(self.extents.all());
             self.extents.clear();
         }
+    }
+
+    /// Takes the ghosts away that are in the way of a range.
+    fn take_ghosts(&mut self, start: u64, length: u64) -> Vec<(u64, u64)> {
+        let is_in_the_way = |ghost: &mut (u64, u64)| ghost.0 < start + length && start < ghost.0 + ghost.1;
+        self.ghosts.extract_if(.., is_in_the_way).collect()
     }
 
     fn count_live(&self) {

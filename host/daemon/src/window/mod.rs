@@ -108,7 +108,8 @@ impl Window {
         self.ask(Job::UnmapAll)
     }
 
-    /// The device was reset, and the front end has unmapped everything. Does not wait.
+    /// The device was reset, or seems so, and the front end has unmapped everything. If it has not, what is in the way of
+    /// a mapping is unmapped then. Does not wait.
     pub(crate) fn forget(&self) {
         self.shared.resets.fetch_add(1, Ordering::SeqCst);
         // So that its files are closed now.

@@ -243,6 +243,25 @@ fn a_reset_makes_all_be_forgotten_and_closes_the_files() {
 }
 
 #[test]
+fn what_a_reset_has_left_is_unmapped_when_it_is_in_the_way() {
+    let (front_end, window) = open(false);
+    let file = file(4);
+    front_end.will_say(&[0; 3]);
+    (0..3).for_each(|page| window.map(page * PAGE, part(&file, 0, 1)).unwrap());
+    front_end.has_heard();
+    window.forget();
+    // There was no reset.
+    front_end.will_say(&[1, 0, 0]);
+    window.map(PAGE, part(&file, 3, 1)).unwrap();
+    assert_eq!(front_end.has_heard(), ["map 1+1 from 3 1", "unmap 1+1", "map 1+1 from 3 1"]);
+    // There was one; and what is mapped has taken its place for good.
+    front_end.will_say(&[0, 0, 1]);
+    window.map(0, part(&file, 3, 1)).unwrap();
+    assert_eq!(window.map(0, part(&file, 2, 1)), Err(Errno::IO));
+    assert_eq!(front_end.has_heard(), ["map 0+1 from 3 1", "unmap 0+1", "map 0+1 from 2 1"]);
+}
+
+#[test]
 fn what_is_mapped_while_the_device_is_reset_is_unmapped() {
     let (front_end, window) = open(false);
     let file = file(4);
