@@ -100,6 +100,17 @@ build_sample_tree() {
 	sample_tree=$CARGO_TARGET_DIR/release/sample-tree
 }
 
+# Builds the file system daemon with a DAX window, and sets own_daemon to it.
+build_own_daemon() {
+	(cd "$repo" && cargo build --quiet --release -p virtio-fs-daemon) >&2 || fail "host/daemon could not be built"
+	own_daemon=$CARGO_TARGET_DIR/release/virtio-fs-daemon
+}
+
+# Can programs be linked with this library?
+has_library() {
+	[ -e "/usr/lib/$(uname -m)-linux-gnu/$1.so" ] || [ -e "/usr/lib64/$1.so" ] || [ -e "/usr/lib/$1.so" ]
+}
+
 # Installs packages with apt-get: install_packages REASON PACKAGE...
 install_packages() {
 	local reason=$1 as_root=()
