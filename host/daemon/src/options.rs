@@ -147,7 +147,8 @@ impl Command {
                 Long("stats") => options.stats = Some(statistics_target(parser.value()?)),
                 Long("inject") => options.faults.push(parser.value()?.parse_with(Fault::parse)?),
                 Long("log-level") => options.log_level = parser.value()?.parse()?,
-                Long("thread-pool-size") => parser.value()?.parse_with(no_pool)?,
+                // Not needed for what it is for: queues are served at the same time.
+                Long("thread-pool-size") => drop(parser.value()?.parse::<usize>()?),
                 _ => return Err(argument.unexpected()),
             }
         }
@@ -231,10 +232,6 @@ fn statistics_target(word: OsString) -> StatisticsTarget {
         Some(path) => StatisticsTarget::Socket(path.into()),
         None => StatisticsTarget::File(word.into()),
     }
-}
-
-fn no_pool(word: &str) -> Result<(), &'static str> {
-    if word == "0" { Ok(()) } else { Err("each queue has one thread: --request-queues says how many") }
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn wrong_arguments_are_named() {
         ("--inode-file-handles all", "all"),
         ("--inject reed:drop", "reed"),
         ("--log-level loud", "loud"),
-        ("--thread-pool-size 4", "--request-queues"),
+        ("--thread-pool-size many", "many"),
         ("--readonly=1", "--readonly"),
         ("--wrong", "--wrong"),
         ("word", "word"),

@@ -82,14 +82,13 @@ impl Report {
         if let Self::File(report) = self {
             let text = statistics.json();
             let mut written = report.written.lock().unwrap_or_else(PoisonError::into_inner);
-            if *written == text {
+            if written.trim_end() == text.trim_end() {
                 return;
             }
-            // The text becomes longer as numbers grow, and never shorter by more than the live maps; so the length is
-            // set behind it.
-            let result =
-                report.file.write_all_at(text.as_bytes(), 0).and_then(|()| report.file.set_len(text.len() as u64));
-            match result {
+            // It never becomes shorter, so that one write does it, and who reads finds the old or the new text, or one
+            // without a line feed at its end.
+            let text = format!("{:width$}\n", text.trim_end(), width = written.trim_end_matches('\n').len());
+            match report.file.write_all_at(text.as_bytes(), 0) {
                 Ok(()) => *written = text,
                 Err(error) => log::warn!("the statistics cannot be written: {error}"),
             }

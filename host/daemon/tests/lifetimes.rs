@@ -6,6 +6,7 @@ use common::guest::{Guest, Machine, PAGE, Setup};
 use common::{Daemon, eventually};
 use rustix::process::Signal;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -139,10 +140,46 @@ fn a_signal_ends_the_daemon_while_it_serves() {
         map_something(&mut machine.boot());
         daemon.signal(signal);
         let (status, folder) = daemon.ends();
-        assert_eq!(status.code(), Some(0));
+        // With namespaces the process that was started only waits for another one.
+        let by_signal = (common::sandbox() == "namespace").then_some(signal.as_raw());
+        assert_eq!((status.code(), status.signal()), (by_signal.map_or(Some(0), |_| None), by_signal));
         // Its socket is replaced by the next one's.
         let again = Daemon::start_in(folder, &["--window", "64K"]);
         let machine = Machine::connect(&again);
         map_something(&mut machine.boot());
     }
+}
+
+/// Where the system lets this user make namespaces.
+#[test]
+fn a_sandbox_of_namespaces_is_served_from_or_it_is_said_why_not() {
+    let folder = common::Folder::new();
+    let share = folder.path().join("share");
+    fs::create_dir(&share).unwrap();
+    fill(&share);
+    let mut probe = common::program()
+        .args(["--sandbox", "namespace", "--shared-dir"])
+        .arg(&share)
+        .arg("--socket-path")
+        .arg(folder.path().join("probe"))
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut log = std::io::BufReader::new(probe.stderr.take().unwrap());
+    while !first.contains("Waiting") && !first.contains("entering sandbox") {
+        first.clear();
+        assert_ne!(std::io::BufRead::read_line(&mut log, &mut first).unwrap(), 0, "it ended without a word");
+    }
+    if first.contains("entering sandbox") {
+        assert_eq!(probe.wait().unwrap().code(), Some(1));
+        return;
+    }
+    probe.kill().unwrap();
+    probe.wait().unwrap();
+    let daemon = Daemon::start_in(folder, &["--window", "64K", "--sandbox", "namespace"]);
+    let before = daemon.descriptors();
+    let machine = Machine::connect(&daemon);
+    map_something(&mut machine.boot());
+    drop(machine);
+    eventually("descriptors are closed", || daemon.descriptors() == before);
 }

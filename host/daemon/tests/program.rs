@@ -140,8 +140,9 @@ fn a_statistics_file_is_up_to_date_within_a_second_and_at_the_end() {
     eventually("the file is brought up to date", || read("messages lookup") == Some(1));
     guest.lookup("file");
     daemon.signal(Signal::TERM);
-    assert!(daemon.ends().0.success());
-    assert_eq!(read("messages lookup"), Some(2));
+    let _folder = daemon.ends();
+    // With namespaces the process that was started does not wait for the one that writes.
+    eventually("the file is brought up to date at the end", || read("messages lookup") == Some(2));
 }
 
 #[test]
