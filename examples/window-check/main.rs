@@ -21,6 +21,8 @@ kernel_glue::entry!(main);
 
 const PAGE: u64 = 4096;
 const PAGES: u8 = 8;
+/// How many mappings there are at a time.
+const TOGETHER: u64 = 100;
 /// `flags` of SETUPMAPPING.
 const WRITE: u64 = 1;
 const READ: u64 = 2;
@@ -49,6 +51,7 @@ fn main(kernel: &Kernel) -> Result<(), Error> {
         replace_in_place(&mut guest, one, two);
         change_both_ways(&mut guest, one, two, session);
         maps_are_seen_at_once(&mut guest, one, two);
+        many_are_mapped_together(&mut guest, one, two);
         println!("session {session} is right");
     }
     println!("ok");
@@ -93,6 +96,18 @@ fn maps_are_seen_at_once(guest: &mut Guest<'_>, one: u64, two: u64) {
         let page = round % 8;
         guest.map(file, WRITE | READ, 0, 1, page);
         assert_eq!(guest.byte(0), first + page as u8, "round {round}");
+    }
+}
+
+/// More than the regions of memory that a vhost-user daemon can know of by default, of which there are 8.
+fn many_are_mapped_together(guest: &mut Guest<'_>, one: u64, two: u64) {
+    let expected = |page: u64| if page.is_multiple_of(2) { 1 + (page % 8) as u8 } else { 101 + (page % 5) as u8 };
+    for page in 0..TOGETHER {
+        let (file, file_page) = if page.is_multiple_of(2) { (one, page % 8) } else { (two, page % 5) };
+        guest.map(file, WRITE | READ, page, 1, file_page);
+    }
+    for page in 0..TOGETHER {
+        assert_eq!(guest.byte(page * PAGE), expected(page), "page {page}");
     }
 }
 
@@ -150,13 +165,13 @@ impl Guest<'_> {
     }
 
     fn byte(&self, offset: u64) -> u8 {
-        assert!(offset < u64::from(PAGES) * PAGE);
+        assert!(offset < TOGETHER * PAGE);
         // SAFETY: inside the window, where something is mapped.
         unsafe { self.base.add(offset as usize).read_volatile() }
     }
 
     fn store(&self, offset: u64, byte: u8) {
-        assert!(offset < u64::from(PAGES) * PAGE);
+        assert!(offset < TOGETHER * PAGE);
         // SAFETY: inside the window, where something is mapped for writing.
         unsafe { self.base.add(offset as usize).write_volatile(byte) }
     }

@@ -104,17 +104,16 @@ impl Device {
         *self.requests.window.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
-    fn view(&self) -> Option<SharedView> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The next request, in the memory as it is now: front ends may change it at any time.
+    fn take(&self, vring: &VringMutex<Memory>) -> Option<bridge::Request> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        bridge::take(&mut vring.get_mut(), &memory)
     }
 
     /// Serves what there is in a queue.
     fn serve(&self, number: usize, vring: &VringMutex<Memory>) -> io::Result<()> {
         alone_with_the_working_directory()?;
         let gate = self.gates.get(number).ok_or_else(|| io::Error::other("no such queue"))?;
-        let Some(memory) = self.view() else {
-            return Ok(());
-        };
         let event_index = self.event_index.load(Ordering::Relaxed);
         let _busy = gate.enter();
         // A queue that is stopped from here on is stopped when this is done. One that was stopped before is not touched.
@@ -123,7 +122,7 @@ impl Device {
                 vring.disable_notification().map_err(io::Error::other)?;
             }
             // The lock is not held while a request is served: its queue can be stopped then.
-            while let Some(request) = take(vring, &memory) {
+            while let Some(request) = self.take(vring) {
                 if let Some(written) = self.requests.serve(&request) {
                     give_back(&mut vring.get_mut(), request.head(), written, event_index)?;
                 }
@@ -143,10 +142,6 @@ impl Device {
         let _no_waiting = window.as_ref().map(|window| window.stop_waiting());
         gates.into_iter().for_each(Gate::wait_until_idle);
     }
-}
-
-fn take(vring: &VringMutex<Memory>, memory: &SharedView) -> Option<bridge::Request> {
-    bridge::take(&mut vring.get_mut(), memory)
 }
 
 fn is_running(vring: &VringMutex<Memory>) -> bool {

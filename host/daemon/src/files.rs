@@ -4,8 +4,10 @@ use crate::dax_rule::DaxRule;
 use crate::marked_fs::{MarkedFs, is_regular};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use virtiofsd::descriptor_utils::{Reader, Writer};
@@ -13,10 +15,17 @@ use virtiofsd::filesystem::{Context, FileSystem, SerializableFileSystem, ZeroCop
 use virtiofsd::oslib::ReadvFlags;
 use virtiofsd::server::Server;
 
+thread_local!(static GUARDED: Cell<bool> = const { Cell::new(false) });
+
+/// Whether this thread is where a panic is caught.
+pub(crate) fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
 /// A tree, whether it can be changed or not.
 pub(crate) trait Files: Send + Sync {
-    /// Serves one request; returns how many bytes were written to the reply.
-    fn serve(&self, reader: Reader<'_>, writer: Writer<'_>) -> virtiofsd::Result<usize>;
+    /// Serves one request; returns how many bytes were written to the reply. `None` if it cannot be served at all.
+    fn serve(&self, reader: Reader<'_>, writer: Writer<'_>) -> Option<usize>;
 
     /// Forgets inodes and open files of the session.
     fn end_session(&self);
@@ -59,8 +68,22 @@ impl<F: FileSystem + Send + Sync> Tree<F> {
 }
 
 impl<F: FileSystem + SerializableFileSystem + Send + Sync> Files for Tree<F> {
-    fn serve(&self, reader: Reader<'_>, writer: Writer<'_>) -> virtiofsd::Result<usize> {
-        self.server.handle_message(reader, writer, None::<&mut ()>)
+    fn serve(&self, reader: Reader<'_>, writer: Writer<'_>) -> Option<usize> {
+        // virtiofsd panics at some numbers that no guest sends but one that means it: at an offset beyond 2^63, say. It
+        // holds no lock for writing then.
+        GUARDED.set(true);
+        let serve = AssertUnwindSafe(|| self.server.handle_message(reader, writer, None::<&mut ()>));
+        let served = catch_unwind(serve);
+        GUARDED.set(false);
+        match served {
+            Ok(Ok(written)) => Some(written),
+            Ok(Err(error)) => {
+                log::warn!("a request is malformed: {error}");
+                None
+            }
+            // It was reported already.
+            Err(_) => None,
+        }
     }
 
     fn end_session(&self) {

@@ -61,7 +61,9 @@ fn main() -> ExitCode {
     let report_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report_panic(panic);
-        std::process::exit(PANICKED);
+        if !files::is_guarded() {
+            std::process::exit(PANICKED);
+        }
     }));
     match serve::run(options) {
         Ok(()) => ExitCode::SUCCESS,

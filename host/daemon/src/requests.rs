@@ -158,11 +158,9 @@ impl Requests {
             return 0;
         };
         match self.files.serve(reader, writer) {
-            Ok(written) => written,
-            Err(error) => {
-                log::warn!("the request {} is malformed: {error}", opcodes::name(header.opcode));
-                if opcodes::has_no_reply(header.opcode) { 0 } else { reply(request, header, Err(Errno::INVAL)) }
-            }
+            Some(written) => written,
+            None if opcodes::has_no_reply(header.opcode) => 0,
+            None => reply(request, header, Err(Errno::INVAL)),
         }
     }
 

@@ -124,6 +124,31 @@ fn the_statistics_count_messages_maps_and_bytes() {
 }
 
 #[test]
+fn requests_that_make_no_sense_are_errors_and_others_are_served() {
+    let daemon = Daemon::start_on(&[], fill);
+    let machine = Machine::connect(&daemon);
+    let mut guest = machine.boot();
+    let file = guest.lookup("file");
+    let handle = guest.open(file.nodeid, 2);
+    // READ and WRITE at an offset that no file has, at which virtiofsd panics.
+    let mut arguments = [0; 40];
+    arguments[..8].copy_from_slice(&handle.to_le_bytes());
+    arguments[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+    arguments[16..20].copy_from_slice(&100_u32.to_le_bytes());
+    assert_ne!(guest.ask::<0>(15, file.nodeid, &arguments).0, 0);
+    assert_ne!(guest.ask::<0>(16, file.nodeid, &[&arguments[..], &[1; 100]].concat()).0, 0);
+    // All but those without a reply, and INIT.
+    for opcode in (1..60).chain([4096, u32::MAX]).filter(|opcode| ![2, 26, 36, 38, 42].contains(opcode)) {
+        for bytes in [&[0xff; 900][..], &[0; 900], &[]] {
+            guest.ask::<0>(opcode, file.nodeid, bytes);
+        }
+    }
+    assert_eq!(guest.ask::<0>(3, 1, &[0; 16]).0, 0);
+    assert_eq!(guest.lookup("file").nodeid, file.nodeid);
+    machine.reset(guest);
+}
+
+#[test]
 fn a_statistics_file_is_up_to_date_within_a_second_and_at_the_end() {
     let outside = Folder::new();
     let stats = outside.path().join("stats");
