@@ -20,6 +20,8 @@ pub(crate) struct Inode {
     pub(crate) file_type: FileType,
     /// Whether this is the root of a file system of its own on the host.
     pub(crate) is_submount: bool,
+    /// Whether this is a file that may be mapped into the DAX window.
+    pub(crate) is_dax: bool,
     /// The root of the submount that the inode is in; `None` in the root's own file system. A submount's root needs none:
     /// submounts in submounts, as many as a server pleases, are no chain whose end would be dropped by recursion.
     submount: Option<Arc<Inode>>,
@@ -97,6 +99,7 @@ impl Inode {
             generation: entry.generation,
             file_type: attr.file_type,
             is_submount,
+            is_dax: attr.file_type == FileType::Regular && cache.maps(&attr),
             submount,
             nlookup: AtomicU64::new(1),
             names_changed: AtomicU64::new(0),
@@ -117,6 +120,7 @@ impl Inode {
             generation: 0,
             file_type: FileType::Directory,
             is_submount: false,
+            is_dax: false,
             submount: None,
             nlookup: AtomicU64::new(0),
             names_changed: AtomicU64::new(0),
@@ -147,10 +151,10 @@ impl Inode {
         self.nlookup.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What is kept of the content of this regular file; `None` if nothing is, by the rules of the mount.
+    /// What is kept of the content of this regular file, or mapped; `None` if nothing is, by the rules of the mount.
     pub(crate) fn data(&self) -> Option<&Arc<FileData>> {
         let caches = self.file_type == FileType::Regular && self.cache.options.mode != CacheMode::None;
-        caches.then(|| self.data.call_once(|| FileData::new(&self.cache.pool)))
+        (caches || self.is_dax).then(|| self.data.call_once(|| FileData::new(&self.cache.pool)))
     }
 
     /// What is kept of the target of this symbolic link, or of the listing of this directory; `None` if nothing is, by the
@@ -292,6 +296,7 @@ impl Inode {
         self.note_any_change();
         if let Some(data) = self.used_data() {
             data.clear();
+            data.clear_extents();
         }
     }
 

@@ -12,7 +12,7 @@ mod options;
 pub(crate) use changes::{NamesChange, Renamed};
 pub(crate) use dentries::{Dentries, Dentry};
 pub(crate) use inode::Inode;
-pub use options::{CacheMode, CacheOptions};
+pub use options::{CacheMode, CacheOptions, Dax};
 
 use self::inode_table::InodeTable;
 use crate::data::Pool;
@@ -53,6 +53,8 @@ pub(crate) struct Cache {
     inodes: InodeTable,
     pool: Arc<Pool>,
     name_hits: SpreadCounter,
+    /// Which files may be mapped, if there is a window.
+    dax: Dax,
     /// Pages of a file go as soon as its attributes tell that somebody changed it, and not only when it is opened.
     drops_old_pages: bool,
     next_serial: AtomicU64,
@@ -62,7 +64,7 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub(crate) fn new(session: Arc<Session>, options: &CacheOptions) -> Self {
+    pub(crate) fn new(session: Arc<Session>, options: &CacheOptions, dax: Dax) -> Self {
         let max_entries = if options.mode == CacheMode::None { 0 } else { options.max_entries };
         let has = |flag| session.negotiated().has(flag);
         let told = has(InitFlags::AUTO_INVAL_DATA) && !has(InitFlags::EXPLICIT_INVAL_DATA);
@@ -74,6 +76,7 @@ impl Cache {
             inodes: InodeTable::new(),
             pool: Arc::new(Pool::new(options.max_data_bytes)),
             name_hits: SpreadCounter::new(),
+            dax,
             drops_old_pages,
             next_serial: AtomicU64::new(0),
             changes: AtomicU64::new(0),
@@ -87,6 +90,15 @@ impl Cache {
 
     pub(crate) fn options(&self) -> &CacheOptions {
         &self.options
+    }
+
+    /// Whether a file with these attributes may be mapped into the DAX window.
+    fn maps(&self, attr: &Attr) -> bool {
+        match self.dax {
+            Dax::Never => false,
+            Dax::Inode => attr.dax,
+            Dax::Always => true,
+        }
     }
 
     /// The time by which cached things expire. Where nothing is cached or nothing expires, the clock is not looked at.

@@ -15,6 +15,18 @@ pub enum CacheMode {
     Always,
 }
 
+/// Which files are mapped into the DAX window (VIRTIO 1.3 §5.11.6.4), if the device has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dax {
+    /// None.
+    Never,
+    /// Those of which the server says so (`FUSE_ATTR_DAX`, minor 36).
+    #[default]
+    Inode,
+    /// All.
+    Always,
+}
+
 /// What a mount caches, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheOptions {

@@ -24,9 +24,14 @@ pub(crate) struct Changing {
 }
 
 impl FileData {
-    /// To be called before the server is asked for a change.
-    pub(crate) fn begin_change(&self) -> Changing {
-        self.state.write().begin_change()
+    /// To be called before the server is asked for a change, which may cut the file off at this place.
+    pub(crate) fn begin_cut(&self, size_bytes: u64) -> Changing {
+        let mut state = self.state.write();
+        if let Some(extents) = &mut state.extents {
+            // From now on nobody looks behind it.
+            extents.limit = extents.limit.min(size_bytes);
+        }
+        state.begin_change()
     }
 
     /// The server has answered, and so much is known of what it did. If what is kept
@@ -35,6 +40,11 @@ impl FileData {
     pub(crate) fn end_change(&self, changing: Changing, change: &Change<'_>) {
         let mut state = self.state.write();
         let was_alone = state.end_change(&changing);
+        if state.changing == 0
+            && let Some(extents) = &mut state.extents
+        {
+            extents.limit = u64::MAX;
+        }
         match change {
             &Change::Written(offset, bytes) if was_alone => state.write(offset, bytes),
             &Change::Written(offset, bytes) => {
@@ -94,7 +104,7 @@ impl State {
             // What was behind the old end is zero now, but it is not known where that was.
             self.pages.remove(&last);
         }
-        self.eof = Some(size_bytes);
+        self.ends_at(size_bytes);
     }
 
     /// What is in this range is not known any more. Of pages that are dirty by now, and of the end of a file with such

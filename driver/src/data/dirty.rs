@@ -168,7 +168,7 @@ impl FileData {
     pub(crate) fn learn_end(&self, size_bytes: u64, is_still_true: impl FnOnce() -> bool) {
         let mut state = self.state.write();
         if state.eof.is_none() && is_still_true() {
-            state.eof = Some(size_bytes);
+            state.ends_at(size_bytes);
         }
     }
 
@@ -228,6 +228,9 @@ impl State {
         let offset = offset.unwrap_or(eof);
         let end = offset + bytes.len() as u64;
         let indices = offset / PAGE_BYTES as u64..end.div_ceil(PAGE_BYTES as u64);
+        if indices.clone().any(|index| self.is_mapped(index)) {
+            return Err(Need::Server);
+        }
         let missing = self.pages_to_make(eof, offset..end, indices.clone())?;
         if spare.len() < missing || self.pages.try_reserve(missing).is_err() || new.try_reserve(missing).is_err() {
             return Err(Need::Pages(missing));

@@ -1,11 +1,13 @@
 //! What is kept of the content of one file.
 
 use super::PAGE_BYTES;
+use super::dax::Extents;
 use super::frames::{FRAME_BYTES, Frames};
 use super::pool::{Charge, Eviction, Pool};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{Attr, Error, Instant, Timestamp};
+use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -50,6 +52,8 @@ pub(super) struct State {
     pub(super) modified: Timestamp,
     /// How many times pages could not be written, and the last reason.
     pub(super) failures: (u64, Option<Error>),
+    /// What is mapped in the DAX window, once anything was.
+    pub(super) extents: Option<Box<Extents>>,
 }
 
 pub(crate) struct Page {
@@ -103,6 +107,7 @@ impl FileData {
             in_flight: 0,
             modified: Timestamp::default(),
             failures: (0, None),
+            extents: None,
         };
         Arc::new_cyclic(|own| Self {
             pool: pool.clone(),
@@ -163,7 +168,7 @@ impl FileData {
             state.resize(version.size_bytes);
         }
         state.version = Some(version);
-        state.eof = Some(version.size_bytes);
+        state.ends_at(version.size_bytes);
         state.epoch += 1;
     }
 
@@ -191,7 +196,7 @@ impl FileData {
         } else {
             state.resize(size_bytes);
         }
-        state.eof = Some(size_bytes);
+        state.ends_at(size_bytes);
         state.epoch += 1;
     }
 
@@ -256,7 +261,11 @@ impl FileData {
         {
             state.lose_end();
             state.pages.retain(|&index, page| index * (PAGE_BYTES as u64) < end || !page.may_go());
-            state.eof = if bytes > 0 { Some(end) } else { None };
+            if bytes > 0 {
+                state.ends_at(end);
+            } else {
+                state.eof = None;
+            }
         } else if state.eof.is_some_and(|eof| eof < end) {
             state.lose_end();
         }
@@ -264,7 +273,7 @@ impl FileData {
             // What was put in by another READ is at least as new.
             let is_new =
                 state.pages.get(&index).is_none_or(|kept| kept.frames.len() < page.frames.len() && kept.may_go());
-            if is_new {
+            if is_new && !state.is_mapped(index) {
                 state.pages.insert(index, page);
             }
         }
@@ -317,6 +326,14 @@ impl State {
         });
     }
 
+    /// The file ends here for the server, too.
+    pub(super) fn ends_at(&mut self, size_bytes: u64) {
+        self.eof = Some(size_bytes);
+        if let Some(extents) = &mut self.extents {
+            extents.cut(size_bytes);
+        }
+    }
+
     /// Where the file ends is not known any more, nor what is behind that in the page where it was. While something is
     /// unwritten the end that is known here counts, until the server has it all.
     pub(super) fn lose_end(&mut self) {
@@ -324,6 +341,9 @@ impl State {
         let (index, within) = place(eof);
         if within > 0 {
             self.lose_pages(&(index..index + 1));
+        }
+        if let Some(extents) = &mut self.extents {
+            extents.distrust_end();
         }
         if self.is_unwritten() {
             (self.is_doubtful, self.end_is_doubtful) = (true, true);

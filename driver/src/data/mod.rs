@@ -7,6 +7,7 @@
 //! Nothing here sends requests: who does hands in how.
 
 mod changes;
+mod dax;
 mod dirty;
 mod file_data;
 mod frames;
@@ -16,6 +17,7 @@ mod readahead;
 mod whole;
 
 pub(crate) use changes::Change;
+pub(crate) use dax::{Next, Place, Reclaim, Wanted, Window};
 pub(crate) use dirty::{Need, Run, Unwritten};
 pub(crate) use file_data::{FileData, Page, Version};
 pub(crate) use pool::Pool;

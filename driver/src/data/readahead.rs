@@ -19,6 +19,11 @@ impl Readahead {
         Self { next: AtomicU64::new(0), window_bytes: AtomicU64::new(0) }
     }
 
+    /// Whether a read from byte `start` on goes on where the last one ended.
+    pub(crate) fn is_next(&self, start: u64) -> bool {
+        start == self.next.load(Ordering::Relaxed)
+    }
+
     /// A read up to byte `end` is done.
     pub(crate) fn note(&self, end: u64) {
         self.next.store(end, Ordering::Relaxed);
@@ -27,7 +32,7 @@ impl Readahead {
     /// Up to where to read from byte `at` on, that is not kept, for a read that began at `start` and goes to `end`. A
     /// transfer is so long, and there is a budget.
     pub(crate) fn target(&self, start: u64, at: u64, end: u64, transfer_bytes: usize, budget_bytes: usize) -> u64 {
-        if start != self.next.load(Ordering::Relaxed) {
+        if !self.is_next(start) {
             self.window_bytes.store(0, Ordering::Relaxed);
             return end;
         }

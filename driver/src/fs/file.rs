@@ -1,9 +1,10 @@
 //! Open files with a position.
 
 use super::Metadata;
-use crate::vnode::{AllocateFlags, Durability, LockKind, OpenFile, OpenFlags, SetAttr, SetTime, Wait};
+use crate::vnode::{Access, AllocateFlags, Durability, LockKind, Mapping, OpenFile, OpenFlags, SetAttr, SetTime, Wait};
 use crate::{Errno, Error};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// An open file, as `std::fs::File`. Closed when dropped; [`Self::close`] tells of errors, too.
 #[derive(Debug)]
@@ -264,6 +265,15 @@ impl File {
     /// Those of [`OpenFile::copy_range`].
     pub fn copy_range(&self, offset: u64, to: &Self, to_offset: u64, length: u64) -> Result<u64, Error> {
         self.file.copy_range(offset, &to.file, to_offset, length)
+    }
+
+    /// Maps a range of this file into the DAX window: see [`OpenFile::map`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenFile::map`].
+    pub fn map(&self, range: Range<u64>, access: Access) -> Result<Mapping, Error> {
+        self.file.map(range, access)
     }
 
     /// Allocates space, or frees or zeroes it: see [`OpenFile::allocate`].

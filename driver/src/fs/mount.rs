@@ -2,7 +2,7 @@
 
 use super::path::LastLink;
 use super::{File, ReadDir};
-use crate::cache::CacheOptions;
+use crate::cache::{CacheOptions, Dax};
 use crate::session::{Credentials, Negotiated, Session, Statistics};
 use crate::virtio::{Device, DeviceOptions, Transport};
 use crate::vnode::{Node, OpenFlags, Permissions, Superblock};
@@ -23,6 +23,9 @@ pub struct MountOptions {
     pub read_only: bool,
     /// What is cached, and how much of it.
     pub cache: CacheOptions,
+    /// Which files are mapped into the DAX window, if the device has one: their content is read and written without
+    /// requests.
+    pub dax: Dax,
     /// How the device is operated.
     pub device: DeviceOptions,
 }
@@ -62,9 +65,13 @@ impl VirtioFs {
         channel: Box<dyn crate::session::Channel>,
         options: &MountOptions,
     ) -> Result<Self, Error> {
-        let further = if options.cache.writes_back() { InitFlags::WRITEBACK_CACHE } else { InitFlags::empty() };
+        let window = if options.dax == Dax::Never { None } else { channel.window() };
+        let mut further = InitFlags::empty();
+        further.set(InitFlags::WRITEBACK_CACHE, options.cache.writes_back());
+        further.set(InitFlags::MAP_ALIGNMENT, window.is_some());
+        further.set(InitFlags::HAS_INODE_DAX, window.is_some() && options.dax == Dax::Inode);
         let session = Session::open_offering(channel, further)?;
-        let superblock = Superblock::new(session, &options.cache, options.permissions, options.read_only);
+        let superblock = Superblock::new(session, window, options);
         Ok(Self { root: Node::root(Arc::new(superblock), options.credentials.clone()) })
     }
 
@@ -118,6 +125,7 @@ impl VirtioFs {
     pub fn maintain(&self) -> Option<Instant> {
         let superblock = self.root.superblock();
         superblock.session.reap();
+        self.root.remove_unused_mappings();
         superblock.session.flush_forgets();
         superblock.dirty.write_aged(superblock.session.now(), superblock.cache.options().dirty_age)
     }

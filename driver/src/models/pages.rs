@@ -51,7 +51,7 @@ impl File {
         let (at, value) = self.history.lock().begin(cells.clone(), Kind::Write);
         let (start, end) = (CELLS[cells.start], CELLS[cells.end - 1] + 1);
         let bytes = vec![value; (end - start) as usize];
-        let changing = self.data.begin_change();
+        let changing = self.data.begin_cut(u64::MAX);
         self.ask(|content| {
             content.resize(content.len().max(end as usize), 0);
             content[start as usize..end as usize].copy_from_slice(&bytes);
@@ -74,7 +74,7 @@ impl File {
         let cell = number_below(self.cells + 1);
         let size_bytes = CELLS.get(cell).map_or(END, |&cell| cell as usize);
         let (at, _) = self.history.lock().begin(cell..CELLS.len(), Kind::Zero);
-        let changing = self.data.begin_change();
+        let changing = self.data.begin_cut(u64::MAX);
         self.ask(|content| content.resize(size_bytes, 0));
         self.data.end_change(changing, &Change::Resized(size_bytes as u64));
         self.history.lock().end(at);

@@ -1,8 +1,10 @@
 //! What carries requests to the server and replies back.
 
 use super::{Payload, Room, Traffic};
+use crate::virtio::SharedMemory;
 use crate::wire::{FromBody, InHeader, Interrupt, NodeId, Operation, OutHeader, Unique};
 use crate::{Error, Instant, Timestamp};
+use alloc::sync::Arc;
 use core::iter;
 use zerocopy::IntoBytes;
 
@@ -68,6 +70,11 @@ pub(crate) trait Channel: Send + Sync {
 
     /// Lets those who wait in [`Self::wait_until`] look again.
     fn wake(&self);
+
+    /// The DAX window, if there is one: shared memory that the server maps files into.
+    fn window(&self) -> Option<Arc<SharedMemory>> {
+        None
+    }
 
     /// What was counted so far.
     fn traffic(&self) -> Traffic {

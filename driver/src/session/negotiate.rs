@@ -18,6 +18,8 @@ pub struct Negotiated {
     pub max_write_bytes: usize,
     /// The unit of the server's timestamps, in nanoseconds.
     pub time_granularity_ns: u32,
+    /// What places in the DAX window and in files that are mapped there are multiples of, in bytes.
+    pub map_alignment_bytes: u64,
 }
 
 /// What the driver can do.
@@ -90,6 +92,10 @@ impl Negotiated {
         let max_transfer_bytes = max_write.min(max_pages * PAGE_BYTES).min(channel_bytes) / PAGE_BYTES * PAGE_BYTES;
         let max_write_bytes = if flags.contains(InitFlags::BIG_WRITES) { max_transfer_bytes } else { PAGE_BYTES };
         let time_granularity_ns = reply.time_gran.max(1);
-        Self { minor: reply.minor, flags, max_transfer_bytes, max_write_bytes, time_granularity_ns }
+        let told = flags.contains(InitFlags::MAP_ALIGNMENT);
+        let alignment = if told { 1_u64.checked_shl(reply.map_alignment.into()).unwrap_or(1 << 63) } else { 0 };
+        let map_alignment_bytes = alignment.max(PAGE_BYTES as u64);
+        let minor = reply.minor;
+        Self { minor, flags, max_transfer_bytes, max_write_bytes, time_granularity_ns, map_alignment_bytes }
     }
 }

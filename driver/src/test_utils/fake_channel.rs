@@ -2,6 +2,7 @@
 
 use super::{FakeServer, Outcome, opcode};
 use crate::session::{Channel, Expected, Limits, Reply, Request};
+use crate::virtio::SharedMemory;
 use crate::wire::{OutHeader, Unique};
 use crate::{Error, Instant, Timestamp};
 use alloc::collections::VecDeque;
@@ -150,13 +151,20 @@ impl FakeChannel {
 
     fn reset(&self) {
         self.state.lock().is_reset = true;
+        if let Some(window) = self.server.lock().window_memory() {
+            window.close();
+        }
     }
 
     /// Whether one more request may be sent; counts it.
     fn carry(&self) -> Result<(), Error> {
         let mut state = self.state.lock();
         match &mut state.carries {
-            Some(0) => state.is_reset = true,
+            Some(0) => {
+                drop(state);
+                self.reset();
+                return Err(RESET);
+            }
             Some(left) => *left -= 1,
             None => {}
         }
@@ -246,6 +254,10 @@ impl From<FakeServer> for FakeChannel {
 }
 
 impl Channel for FakeChannel {
+    fn window(&self) -> Option<Arc<SharedMemory>> {
+        self.server.lock().window_memory()
+    }
+
     fn limits(&self) -> Limits {
         Limits { max_data_bytes: self.state.lock().max_data_bytes, requests_in_flight: 32 }
     }

@@ -48,7 +48,12 @@ impl Mounted {
 
     /// Looks at the server, or changes it.
     pub(crate) fn server<R>(&self, look: impl FnOnce(&mut FakeServer) -> R) -> R {
-        look(&mut self.channel.server().lock())
+        let server = self.channel.server();
+        let mut server = server.lock();
+        server.take_from_window();
+        let result = look(&mut server);
+        server.show_in_window();
+        result
     }
 
     /// How many requests of a kind came so far.

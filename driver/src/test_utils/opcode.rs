@@ -56,6 +56,8 @@ opcodes! {
     RENAME2 = 45;
     LSEEK = 46;
     COPY_FILE_RANGE = 47;
+    SETUPMAPPING = 48;
+    REMOVEMAPPING = 49;
     SYNCFS = 50;
     TMPFILE = 51;
     STATX = 52;

@@ -75,7 +75,7 @@ impl Node {
         self.write_back();
         let stamp = self.cache().stamp();
         let resizing = changes.size_bytes.and_then(|size| Some((size, self.inode().data()?)));
-        let resizing = resizing.map(|(size, data)| (size, data, data.begin_change()));
+        let resizing = resizing.map(|(size, data)| (size, data, data.begin_cut(size)));
         let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
         let result = self.call(&setattr).and_then(|changed| self.expect_same_kind(changed));
         // First this: see `change_content`.

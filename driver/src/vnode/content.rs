@@ -26,6 +26,19 @@ impl OpenFile {
         let room = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
         let readable = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         let buffer = &mut buffer[..readable];
+        let done = self.read_through_window(offset, buffer)?;
+        if done == buffer.len() {
+            return Ok(done);
+        }
+        match self.read_by_requests(offset + done as u64, &mut buffer[done..]) {
+            // The next read will meet it again.
+            Err(_) if done > 0 => Ok(done),
+            result => Ok(done + result?),
+        }
+    }
+
+    /// Reads through the pages that are kept, or past them.
+    fn read_by_requests(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let Some(data) = self.cached() else { return self.read_directly(offset, buffer) };
         self.look_for_growth(data, offset + buffer.len() as u64)?;
         if let Some(bytes) = data::read_kept(data, &self.readahead, offset, buffer) {
@@ -54,7 +67,8 @@ impl OpenFile {
 
     /// What is kept of this file; `None` if reads and writes go to the server.
     fn cached(&self) -> Option<&Arc<FileData>> {
-        if self.is_direct() { None } else { self.node.inode().data() }
+        let keeps = !self.is_direct() && self.node.cache().options().mode != CacheMode::None;
+        if keeps { self.node.inode().data() } else { None }
     }
 
     /// Before a read that goes to byte `end`, and beyond the end of the file as it is known: others may have written
@@ -94,6 +108,20 @@ impl OpenFile {
             return Ok(0);
         }
         self.note_write()?;
+        let done = self.write_through_window(offset, data)?;
+        let (offset, rest) = (offset + done as u64, &data[done..]);
+        if rest.is_empty() {
+            return Ok(done);
+        }
+        match self.write_by_requests(offset, rest) {
+            // The next write will meet it again.
+            Err(_) if done > 0 => Ok(done),
+            result => Ok(done + result?),
+        }
+    }
+
+    /// Writes into pages for the server to get them later, or to the server.
+    fn write_by_requests(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
         let handle = self.handle()?;
         if self.writes_back() && self.write_later(&handle, offset, data)? {
             return Ok(data.len());
@@ -206,7 +234,17 @@ impl super::Node {
         ask: impl FnOnce() -> Result<T, Error>,
         change: impl FnOnce(&FileData, &Result<T, Error>) -> Change<'c>,
     ) -> Result<T, Error> {
-        let changing = self.inode().data().map(|data| (data, data.begin_change()));
+        self.cut_content(u64::MAX, ask, change)
+    }
+
+    /// As [`Self::change_content`], of a request that may cut the file off at this place.
+    pub(super) fn cut_content<'c, T>(
+        &self,
+        size_bytes: u64,
+        ask: impl FnOnce() -> Result<T, Error>,
+        change: impl FnOnce(&FileData, &Result<T, Error>) -> Change<'c>,
+    ) -> Result<T, Error> {
+        let changing = self.inode().data().map(|data| (data, data.begin_cut(size_bytes)));
         let result = ask();
         // First this: what was asked for before is not believed of the pages once they are changed.
         self.inode().note_change();

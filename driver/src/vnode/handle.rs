@@ -1,12 +1,12 @@
 //! What the server has open.
 
-use super::Node;
 use super::node::unless_lacking;
+use super::{Durability, Node};
 use crate::Error;
 use crate::data::Run;
 use crate::session::{ReadFrom, WriteTo};
 use crate::wire::{
-    FileHandle, FopenFlags, Lock, LockKind, LockOwner, Open, OpenFlags, Opened, Release, Setlk, WriteFlags,
+    FileHandle, FopenFlags, Fsync, Lock, LockKind, LockOwner, Open, OpenFlags, Opened, Release, Setlk, WriteFlags,
 };
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
@@ -71,6 +71,12 @@ impl Handle {
     /// The server wants to be told when a file descriptor is closed.
     pub(super) fn wants_flush(&self) -> bool {
         !self.fopen_flags.contains(FopenFlags::NOFLUSH)
+    }
+
+    /// Has the server make durable what it has (FSYNC).
+    pub(super) fn sync(&self, durability: Durability) -> Result<(), Error> {
+        let fsync = Fsync { fh: self.fh(), data_only: durability == Durability::Data };
+        unless_lacking(self.node.call(&fsync)).map(drop)
     }
 
     /// What READs say of the file.

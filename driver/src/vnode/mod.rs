@@ -11,12 +11,14 @@ mod find;
 mod handle;
 mod late_files;
 mod lock;
+mod mapping;
 mod names;
 mod node;
 mod permission;
 mod range;
 mod removal;
 mod superblock;
+mod window;
 mod xattr;
 
 pub use crate::wire::{
@@ -26,6 +28,7 @@ pub use dir::{Dir, DirEntry};
 pub use file::{Durability, OpenFile};
 pub(crate) use find::{Found, Told};
 pub use lock::Wait;
+pub use mapping::Mapping;
 pub use node::Node;
 pub use superblock::Permissions;
 pub(crate) use superblock::{Superblock, View};

@@ -34,8 +34,8 @@ impl OpenFile {
         let ask = || self.node.call(&Fallocate { fh, offset, length, flags });
         // These move what is behind the range.
         let moves = flags.intersects(AllocateFlags::COLLAPSE_RANGE | AllocateFlags::INSERT_RANGE);
-        let end = if moves { u64::MAX } else { offset + length };
-        supported(self.node.change_content(ask, |_, _| Change::Unknown(offset..end)))
+        let (cut, end) = if moves { (offset, u64::MAX) } else { (u64::MAX, offset + length) };
+        supported(self.node.cut_content(cut, ask, |_, _| Change::Unknown(offset..end)))
     }
 
     /// Copies up to `length` bytes from byte `offset` of this file to byte `to_offset` of another. Gives the number of

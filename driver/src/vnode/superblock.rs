@@ -2,9 +2,11 @@
 
 use super::dirty_files::DirtyFiles;
 use super::late_files::LateFiles;
-use crate::cache::{Cache, CacheOptions};
+use crate::cache::{Cache, Dax};
+use crate::data::Window;
 use crate::session::{Credentials, Session};
-use crate::{Errno, Error, InitFlags};
+use crate::virtio::SharedMemory;
+use crate::{Errno, Error, InitFlags, MountOptions};
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +31,8 @@ pub(crate) struct Superblock {
     pub(crate) session: Arc<Session>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) dirty: DirtyFiles,
+    /// The DAX window, if files are mapped.
+    pub(crate) window: Option<Arc<Window>>,
     pub(super) late_files: LateFiles,
     pub(crate) permissions: Permissions,
     read_only: bool,
@@ -38,18 +42,23 @@ pub(crate) struct Superblock {
 }
 
 impl Superblock {
-    pub(crate) fn new(session: Session, cache: &CacheOptions, permissions: Permissions, read_only: bool) -> Self {
+    /// A file system that is reached by `session`. Files are mapped into `window`, if there is one, as `options` say.
+    pub(crate) fn new(session: Session, window: Option<Arc<SharedMemory>>, options: &MountOptions) -> Self {
         let session = Arc::new(session);
-        let cache = Arc::new(Cache::new(session.clone(), cache));
+        let unit_bytes = session.negotiated().map_alignment_bytes;
+        let window = window.and_then(|memory| Window::new(memory, unit_bytes)).map(Arc::new);
+        let dax = if window.is_some() { options.dax } else { Dax::Never };
+        let cache = Arc::new(Cache::new(session.clone(), &options.cache, dax));
         // Owners that a kernel makes from its own small numbers are others.
         let next_lock_owner = AtomicU64::new(1 << 63);
         Self {
             session,
             cache,
             dirty: DirtyFiles::default(),
+            window,
             late_files: LateFiles::default(),
-            permissions,
-            read_only,
+            permissions: options.permissions,
+            read_only: options.read_only,
             next_lock_owner,
             set_ids: AtomicU64::new(0),
         }

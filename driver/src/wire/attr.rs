@@ -94,6 +94,8 @@ pub struct Attr {
     pub changed: Timestamp,
     /// The server says that this directory is the root of another file system (`FUSE_ATTR_SUBMOUNT`, minor 32).
     pub submount: bool,
+    /// The server says that this file is to be mapped into the DAX window (`FUSE_ATTR_DAX`, minor 36).
+    pub dax: bool,
 }
 
 /// Attributes of an inode, and how long they may be believed.
@@ -126,7 +128,9 @@ pub(crate) struct RawAttr {
 }
 
 /// `FUSE_ATTR_SUBMOUNT`.
-const SUBMOUNT: u32 = 1;
+const SUBMOUNT: u32 = 1 << 0;
+/// `FUSE_ATTR_DAX`.
+const DAX: u32 = 1 << 1;
 
 impl RawAttr {
     pub(crate) fn decode(&self) -> Result<Attr, Error> {
@@ -145,6 +149,7 @@ impl RawAttr {
             modified: timestamp(self.mtime as i64, self.mtimensec)?,
             changed: timestamp(self.ctime as i64, self.ctimensec)?,
             submount: self.flags & SUBMOUNT != 0,
+            dax: self.flags & DAX != 0,
         })
     }
 }
@@ -184,6 +189,14 @@ mod tests {
     #[test]
     fn attributes_are_read_from_the_bytes_of_fuse_h() {
         assert_eq!(decode(&golden::ATTR), Ok(golden::attr()));
+    }
+
+    #[test]
+    fn flags_tell_of_submounts_and_of_files_to_be_mapped() {
+        for (flags, submount, dax) in [(0, false, false), (1, true, false), (2, false, true), (0xfc, false, false)] {
+            let attr = decode(&golden::patched(&golden::ATTR, 84, &[flags])).unwrap();
+            assert_eq!((attr.submount, attr.dax), (submount, dax));
+        }
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(super) fn attr() -> Attr {
         modified: Timestamp { seconds: 0x15, nanoseconds: 0x18 },
         changed: Timestamp { seconds: 0x1_0000_0016, nanoseconds: 0x19 },
         submount: true,
+        dax: false,
     }
 }
 

@@ -29,7 +29,7 @@ fn what_is_between_the_old_end_and_what_is_written_is_zero() {
 fn of_two_writes_under_way_together_neither_is_believed() {
     let mut file = File::with_end(&pattern(PAGE_BYTES));
     file.all();
-    let (one, other) = (file.data.begin_change(), file.data.begin_change());
+    let (one, other) = (file.data.begin_cut(u64::MAX), file.data.begin_cut(u64::MAX));
     file.data.end_change(other, &Change::Written(5, b"other"));
     file.data.end_change(one, &Change::Written(5, b"first"));
     put(&mut file.server, 5, b"other");
@@ -45,7 +45,7 @@ fn of_two_writes_under_way_together_neither_is_believed() {
 #[test]
 fn of_two_writes_under_way_together_neither_is_believed_whichever_was_asked_for_first() {
     let mut file = File::with_end(&pattern(PAGE_BYTES));
-    let (one, other) = (file.data.begin_change(), file.data.begin_change());
+    let (one, other) = (file.data.begin_cut(u64::MAX), file.data.begin_cut(u64::MAX));
     put(&mut file.server, 5, b"first");
     file.data.end_change(one, &Change::Written(5, b"first"));
     // What is read now is what the server made of both.
@@ -61,7 +61,7 @@ fn a_change_made_while_dirty_pages_are_written_is_not_believed() {
         let mut file = File::with_end(&[]);
         file.write_later(Some(0), b"dirty").unwrap();
         let run = file.data.take_dirty(0, 1).unwrap();
-        let changing = file.data.begin_change();
+        let changing = file.data.begin_cut(u64::MAX);
         // The server makes this change first, and then writes.
         file.data.end_change(changing, &change);
         put(&mut file.server, 0, b"dirty");
@@ -86,15 +86,15 @@ fn nobody_appends_to_pages_while_somebody_appends_at_the_server() {
 fn what_was_asked_for_before_a_change_is_not_kept() {
     let changes: [fn(&FileData); 5] = [
         |data| {
-            let changing = data.begin_change();
+            let changing = data.begin_cut(u64::MAX);
             data.end_change(changing, &Change::Written(0, b"new"));
         },
         |data| {
-            let changing = data.begin_change();
+            let changing = data.begin_cut(u64::MAX);
             data.end_change(changing, &Change::Resized(PAGE));
         },
         |data| {
-            let changing = data.begin_change();
+            let changing = data.begin_cut(u64::MAX);
             data.end_change(changing, &Change::Unknown(0..10));
         },
         |data| data.opened(version(8, PAGE_BYTES), false, || true),
@@ -117,7 +117,7 @@ fn a_file_cut_off_and_made_longer_has_zeroes_there() {
         let mut file = File::with_end(&pattern(3 * PAGE_BYTES));
         file.all();
         for size in [cut, length] {
-            let changing = file.data.begin_change();
+            let changing = file.data.begin_cut(u64::MAX);
             file.server.resize(size, 0);
             file.data.end_change(changing, &Change::Resized(size as u64));
         }
@@ -177,7 +177,7 @@ fn dirty_pages_outlive_a_change_that_moves_the_end() {
     // Somebody writes into a page while the server makes the file longer.
     let mut file = File::with_end(&pattern(100));
     file.all();
-    let changing = file.data.begin_change();
+    let changing = file.data.begin_cut(u64::MAX);
     put(&mut file.server, 299, &[0]);
     file.write_later(Some(50), b"dirty").unwrap();
     file.data.end_change(changing, &Change::Unknown(0..300));

@@ -45,6 +45,7 @@ fn version(seconds: i64, size_bytes: usize) -> Version {
         modified: date(seconds),
         changed: date(seconds),
         submount: false,
+        dax: false,
     })
 }
 
@@ -119,7 +120,7 @@ impl File {
 
     /// What a reply to WRITE makes of the pages.
     fn write(&mut self, offset: usize, bytes: &[u8]) {
-        let changing = self.data.begin_change();
+        let changing = self.data.begin_cut(u64::MAX);
         put(&mut self.server, offset, bytes);
         self.data.end_change(changing, &Change::Written(offset as u64, bytes));
     }

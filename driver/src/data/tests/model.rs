@@ -59,7 +59,7 @@ impl Model {
     fn resize(&mut self) {
         let size = self.place();
         self.file.flush();
-        let changing = self.file.data.begin_change();
+        let changing = self.file.data.begin_cut(u64::MAX);
         self.file.server.resize(size, 0);
         self.file.data.end_change(changing, &Change::Resized(size as u64));
         self.truth.resize(size, 0);
@@ -69,7 +69,7 @@ impl Model {
     fn zero(&mut self) {
         let (at, bytes) = (self.place(), self.bytes().len());
         self.file.flush();
-        let changing = self.file.data.begin_change();
+        let changing = self.file.data.begin_cut(u64::MAX);
         put(&mut self.file.server, at, &vec![0; bytes]);
         put(&mut self.truth, at, &vec![0; bytes]);
         self.file.data.end_change(changing, &Change::Unknown(at as u64..(at + bytes) as u64));
@@ -107,7 +107,7 @@ impl Model {
         let mut overtaken = false;
         let read = self.file.read_with(offset, 3 * PAGE_BYTES, |data, server, _, filled| {
             if !overtaken {
-                let changing = data.begin_change();
+                let changing = data.begin_cut(u64::MAX);
                 put(server, at, &bytes);
                 data.end_change(changing, &Change::Written(at as u64, &bytes));
             }
@@ -134,7 +134,7 @@ impl Model {
             _ => self.check(),
         }
         if self.truth.len() > 12 * PAGE_BYTES {
-            let changing = self.file.data.begin_change();
+            let changing = self.file.data.begin_cut(u64::MAX);
             self.truth.truncate(PAGE_BYTES + 1);
             self.file.server.truncate(PAGE_BYTES + 1);
             self.file.data.end_change(changing, &Change::Resized(PAGE + 1));

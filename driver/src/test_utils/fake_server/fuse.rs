@@ -9,13 +9,19 @@ pub(super) mod init {
     pub(crate) const FLOCK_LOCKS: u64 = 1 << 10;
     pub(crate) const HANDLE_KILLPRIV: u64 = 1 << 19;
     pub(crate) const MAX_PAGES: u64 = 1 << 22;
+    pub(crate) const MAP_ALIGNMENT: u64 = 1 << 26;
     pub(crate) const SUBMOUNTS: u64 = 1 << 27;
     pub(crate) const HANDLE_KILLPRIV_V2: u64 = 1 << 28;
     pub(crate) const SETXATTR_EXT: u64 = 1 << 29;
     pub(crate) const INIT_EXT: u64 = 1 << 30;
     pub(crate) const SECURITY_CTX: u64 = 1 << 32;
+    pub(crate) const HAS_INODE_DAX: u64 = 1 << 33;
     pub(crate) const CREATE_SUPP_GROUP: u64 = 1 << 34;
 }
+
+/// Flags of SETUPMAPPING.
+pub(super) const MAP_WRITE: u64 = 1 << 0;
+pub(super) const MAP_READ: u64 = 1 << 1;
 
 /// Flags of `open`.
 pub(super) mod open {

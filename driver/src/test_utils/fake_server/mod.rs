@@ -30,6 +30,7 @@ mod replies;
 mod request;
 mod session;
 mod tree;
+mod window;
 mod xattr;
 
 pub use extensions::Extensions;
@@ -50,6 +51,7 @@ use locks::LockTable;
 use request::{Args, Failure, Header};
 use session::Session;
 use tree::Tree;
+use window::Window;
 
 /// A FUSE server in memory. See [`test_utils`](crate::test_utils) for an example.
 pub struct FakeServer {
@@ -72,6 +74,7 @@ pub struct FakeServer {
     late: BTreeMap<u64, Vec<u8>>,
     /// Replies that are on their way.
     held: BTreeMap<u64, Vec<u8>>,
+    window: Option<Window>,
 }
 
 /// What becomes of a request.
@@ -137,6 +140,7 @@ impl FakeServer {
             pending: BTreeMap::new(),
             late: BTreeMap::new(),
             held: BTreeMap::new(),
+            window: None,
         }
     }
 
@@ -219,6 +223,13 @@ impl FakeServer {
     ///
     /// Any request may let those that wait get on.
     pub fn handle(&mut self, request: &[u8], reply_room_bytes: usize) -> Outcome {
+        self.take_from_window();
+        let outcome = self.handle_request(request, reply_room_bytes);
+        self.show_in_window();
+        outcome
+    }
+
+    fn handle_request(&mut self, request: &[u8], reply_room_bytes: usize) -> Outcome {
         let Ok((header, args)) = Header::read(request) else {
             self.note_violation(format!("a request of {} bytes is shorter than its header", request.len()));
             return Outcome::Reply(replies::reply(0, Err(Errno::EINVAL)));

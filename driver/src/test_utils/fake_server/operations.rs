@@ -41,6 +41,7 @@ impl FakeServer {
     pub(super) fn check(&mut self, header: &Header, request_bytes: usize) -> Result<(), Failure> {
         if header.opcode == opcode::INIT {
             self.end_locks();
+            self.clear_window();
             self.session.start();
         }
         self.session.must_be_open()?;
@@ -119,6 +120,8 @@ impl FakeServer {
             opcode::FSYNC => self.fsync(nodeid, args, false),
             opcode::FSYNCDIR => self.fsync(nodeid, args, true),
             opcode::SYNCFS => self.syncfs(nodeid, args),
+            opcode::SETUPMAPPING => self.setupmapping(nodeid, args),
+            opcode::REMOVEMAPPING => self.removemapping(args),
             opcode::READ => self.read(nodeid, args, reply_room_bytes),
             opcode::WRITE => self.write(nodeid, args),
             opcode::FALLOCATE => self.fallocate(nodeid, args),
@@ -168,6 +171,7 @@ impl FakeServer {
             flags,
             max_write: self.options.max_write_bytes,
             max_pages: if has_max_pages { max_pages } else { 0 },
+            map_alignment: if flags & init::MAP_ALIGNMENT != 0 { self.options.map_alignment } else { 0 },
         }))
     }
 
@@ -178,6 +182,7 @@ impl FakeServer {
         self.left_at_destroy.push(left);
         let waiting = self.locks.waiting().len();
         self.end_locks();
+        self.clear_window();
         self.session.destroy();
         if waiting == 0 { Ok(Vec::new()) } else { violation(format!("{waiting} requests are in flight")) }
     }
@@ -185,7 +190,11 @@ impl FakeServer {
     /// The attributes of a node as the driver is told.
     pub(super) fn shown(&self, node: NodeIndex) -> Attr {
         let attr = self.tree.node(node).attr;
-        Attr { submount: attr.submount && self.session.has(init::SUBMOUNTS), ..attr }
+        Attr {
+            submount: attr.submount && self.session.has(init::SUBMOUNTS),
+            dax: attr.dax && self.session.has(init::HAS_INODE_DAX),
+            ..attr
+        }
     }
 
     /// Takes note of a request to clear set-id bits, which only one kind of servers understands.

@@ -19,6 +19,8 @@ pub struct ServerOptions {
     pub max_write_bytes: u32,
     /// The most pages (of 4096 bytes) of one READ, WRITE or listing.
     pub max_pages: u16,
+    /// The binary logarithm of what mappings in the [window](super::FakeServer::add_window) are multiples of.
+    pub map_alignment: u16,
     /// How long names may be believed.
     pub entry_ttl: Duration,
     /// How long attributes may be believed.
@@ -59,13 +61,14 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
-    /// virtiofsd 1.13 with its default settings, and with extended attributes.
+    /// virtiofsd 1.13 with its default settings, with extended attributes, and with what a window needs.
     fn default() -> Self {
         Self {
             minor: 38,
-            init_flags: 0x0104_4844_f829,
+            init_flags: 0x0106_4c44_f829,
             max_write_bytes: 1 << 20,
             max_pages: 256,
+            map_alignment: 12,
             entry_ttl: Duration::from_secs(1),
             attr_ttl: Duration::from_secs(1),
             negative_ttl: None,

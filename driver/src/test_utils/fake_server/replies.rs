@@ -92,7 +92,7 @@ fn raw_attr(attr: &Attr) -> Vec<u8> {
         .u32(attr.gid)
         .u32(attr.rdev)
         .u32(attr.block_size_bytes)
-        .u32(attr.submount.into())
+        .u32(u32::from(attr.submount) | u32::from(attr.dax) << 1)
         .0
 }
 
@@ -124,7 +124,7 @@ pub(super) fn attr(attr: &Attr, ttl: Duration) -> Vec<u8> {
 /// `fuse_statx_out`.
 pub(super) fn statx(attr: &Attr, born: Option<Timestamp>, ttl: Duration) -> Vec<u8> {
     let mask = 0x7ff | if born.is_some() { 0x800 } else { 0 };
-    let mount_root = if attr.submount { 0x2000 } else { 0 };
+    let mount_root = if attr.submount { 0x2000 } else { 0 } | if attr.dax { 0x20_0000 } else { 0 };
     // The bits of Linux's 32-bit encoding: 12 of the major number between 12 and 8 of the minor one.
     let (major, minor) = (attr.rdev >> 8 & 0xfff, attr.rdev & 0xff | attr.rdev >> 12 & 0xfff00);
     Bytes::default()
@@ -207,11 +207,12 @@ pub(super) struct Init {
     pub(super) flags: u64,
     pub(super) max_write: u32,
     pub(super) max_pages: u16,
+    pub(super) map_alignment: u16,
 }
 
 /// `fuse_init_out`.
 pub(super) fn init(init: &Init) -> Vec<u8> {
-    let (max_background, time_gran, map_alignment) = (u16::MAX, 1, 0);
+    let (max_background, time_gran) = (u16::MAX, 1);
     Bytes::default()
         .u32(7)
         .u32(init.minor)
@@ -222,7 +223,7 @@ pub(super) fn init(init: &Init) -> Vec<u8> {
         .u32(init.max_write)
         .u32(time_gran)
         .u16(init.max_pages)
-        .u16(map_alignment)
+        .u16(init.map_alignment)
         .u32((init.flags >> 32) as u32)
         .zeros(4 + 2 + 11 * 2)
         .0

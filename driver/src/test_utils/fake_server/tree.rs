@@ -206,6 +206,7 @@ impl Node {
             modified: date(1),
             changed: date(2),
             submount: false,
+            dax: false,
         };
         Self {
             attr,

@@ -1,10 +1,12 @@
 //! Requests in flight: the device as the channel of a session.
 
 use super::super::queue::{Body, Owned, Queue};
+use super::super::shared_memory::SharedMemory;
 use super::Device;
 use crate::session::{Channel, Limits, Reply, Request, Traffic};
 use crate::wire::{Init, Operation, Unique};
 use crate::{Error, Instant, Timestamp};
+use alloc::sync::Arc;
 use core::time::Duration;
 use virtio_drivers::Hal;
 
@@ -105,6 +107,10 @@ impl<H: Hal> Channel for Device<H> {
 
     fn wake(&self) {
         self.platform.wake();
+    }
+
+    fn window(&self) -> Option<Arc<SharedMemory>> {
+        self.window.call_once(|| self.find_window()).clone()
     }
 
     fn traffic(&self) -> Traffic {

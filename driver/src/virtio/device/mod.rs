@@ -7,6 +7,7 @@ mod set_up;
 use self::counters::Counters;
 use self::set_up::Agreed;
 use super::queue::{Queue, Waiting};
+use super::shared_memory::{SharedMemory, SharedMemoryRegion};
 use super::transport::{DeviceStatus, Transport};
 use crate::{Error, Instant, Platform};
 use alloc::boxed::Box;
@@ -14,6 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
+use spin::Once;
 use virtio_drivers::Hal;
 
 /// How a device is operated.
@@ -64,7 +66,12 @@ pub(crate) struct Device<H: Hal> {
     request_timeout: Duration,
     life: AtomicU8,
     counters: Counters,
+    /// The DAX window, once it was asked for.
+    window: Once<Option<Arc<SharedMemory>>>,
 }
+
+/// The DAX window is the shared memory region with this id (VIRTIO 1.3 §5.11.4).
+const WINDOW_ID: u8 = 0;
 
 impl<H: Hal> Device<H> {
     /// Initialises the device behind `transport`, by the steps of VIRTIO 1.3 §3.1.1.
@@ -90,7 +97,8 @@ impl<H: Hal> Device<H> {
         let life = AtomicU8::new(life::RUNNING);
         let request_timeout = options.request_timeout;
         let counters = Counters::default();
-        let device = Self { transport, platform, high_priority, requests, request_timeout, life, counters };
+        let window = Once::new();
+        let device = Self { transport, platform, high_priority, requests, request_timeout, life, counters, window };
         for queue in device.queues() {
             device.transport.enable_queue(queue.number, queue.size(), queue.addresses())?;
         }
@@ -111,6 +119,17 @@ impl<H: Hal> Device<H> {
             [only] => only,
             all => &all[self.platform.cpu() % all.len()],
         }
+    }
+
+    /// The DAX window, if the device has one.
+    fn find_window(&self) -> Option<Arc<SharedMemory>> {
+        let SharedMemoryRegion { address, length_bytes } = self.transport.shared_memory(WINDOW_ID)?;
+        let len = usize::try_from(length_bytes).ok().filter(|&len| isize::try_from(len).is_ok())?;
+        // SAFETY: the range is a shared memory region of the device.
+        let base = unsafe { H::mmio_phys_to_virt(address, len) };
+        // SAFETY: `Hal` promises a valid pointer to the range, which the transport keeps mapped and nobody else uses;
+        // nobody looks there any more when `stop` has closed it, before the transport goes.
+        Some(Arc::new(unsafe { SharedMemory::new(base, len) }))
     }
 
     fn is_running(&self) -> bool {
@@ -166,6 +185,10 @@ impl<H: Hal> Device<H> {
             self.queues().for_each(Queue::close);
             // Those who wait shall wait for the end of this instead.
             self.platform.wake();
+            // A reset ends all mappings.
+            if let Some(window) = self.window.call_once(|| None) {
+                window.close();
+            }
             while let Err(error) = self.transport.reset(&*self.platform) {
                 log::error!("the virtio-fs device does not stop: {error}");
                 if !self.queues().any(Queue::has_borrowed) {

@@ -8,7 +8,7 @@ use super::node::unless_lacking;
 use crate::data::Readahead;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::wire::{Access, Attr, Flush, Fsync, InitFlags, LockOwner, OpenFlags, SetAttr};
+use crate::wire::{Access, Attr, Flush, InitFlags, LockOwner, OpenFlags, SetAttr};
 use crate::{Errno, Error};
 use alloc::sync::Arc;
 use core::fmt;
@@ -119,8 +119,7 @@ impl OpenFile {
     /// The server's, those of writes that were collected included.
     pub fn fsync(&self, durability: Durability) -> Result<(), Error> {
         self.node.write_back();
-        let fsync = Fsync { fh: self.handle()?.fh(), data_only: durability == Durability::Data };
-        let synced = unless_lacking(self.node.call(&fsync)).map(drop);
+        let synced = self.handle()?.sync(durability);
         self.tell_failure().and(synced)
     }
 

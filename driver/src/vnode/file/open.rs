@@ -77,7 +77,8 @@ impl OpenFile {
             return self.truncate().map(drop);
         }
         let node = self.node.clone();
-        let opened = node.change_content(
+        let opened = node.cut_content(
+            0,
             || self.open_handle(flags),
             |_, opened| match opened {
                 Ok(()) => Change::Resized(0),

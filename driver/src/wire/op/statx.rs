@@ -77,6 +77,8 @@ const BASIC_STATS: u32 = 0x7ff;
 const BTIME: u32 = 0x800;
 /// `STATX_ATTR_MOUNT_ROOT`: the inode is the root of a file system.
 const MOUNT_ROOT: u64 = 0x2000;
+/// `STATX_ATTR_DAX`: the file is mapped directly.
+const DAX: u64 = 0x20_0000;
 
 impl Operation for Statx {
     const OPCODE: Opcode = Opcode(52);
@@ -117,6 +119,7 @@ impl FromBody for (ValidAttr, Option<Timestamp>) {
             modified: body.mtime.decode()?,
             changed: body.ctime.decode()?,
             submount: body.attributes & body.attributes_mask & MOUNT_ROOT != 0,
+            dax: body.attributes & body.attributes_mask & DAX != 0,
         };
         let born = if body.mask & BTIME != 0 { Some(body.btime.decode()?) } else { None };
         Ok((ValidAttr { attr, ttl: ttl(body.attr_valid, body.attr_valid_nsec) }, born))
@@ -219,6 +222,7 @@ mod tests {
             modified: Timestamp { seconds: 0x75, nanoseconds: 0x76 },
             changed: Timestamp { seconds: 0x73, nanoseconds: 0x74 },
             submount: true,
+            dax: false,
         };
         let born = Timestamp { seconds: 0x71, nanoseconds: 0x72 };
         let valid = ValidAttr { attr, ttl: Duration::new(0x61, 0x62) };
