@@ -412,3 +412,29 @@ fn when_a_file_was_made_is_told_with_the_size_that_the_server_does_not_know_yet(
     drop(file);
     mounted.unmount();
 }
+
+#[test]
+fn what_is_written_again_while_it_is_on_its_way_waits_for_that() {
+    for mounted in mounts(10) {
+        let file = OpenOptions::new().write(true).open(&mounted.fs, "f").unwrap();
+        let file = alloc::sync::Arc::new(file);
+        file.write_at(0, b"older").unwrap();
+        let mut second = None;
+        mounted.overtake(
+            opcode::WRITE,
+            |_| file.sync_data().unwrap(),
+            |_| {
+                file.write_at(0, b"newer").unwrap();
+                let file = file.clone();
+                second = Some(thread::spawn(move || file.sync_data().unwrap()));
+                // Long enough for a thread that does not wait; who waits is not late.
+                thread::sleep(std::time::Duration::from_millis(50));
+                assert_eq!(mounted.count(opcode::WRITE), 1, "two WRITEs in flight may be done in the wrong order");
+            },
+        );
+        second.unwrap().join().unwrap();
+        assert_eq!(&mounted.content("f")[..5], b"newer");
+        drop(file);
+        mounted.unmount();
+    }
+}
