@@ -237,15 +237,15 @@ fn bytes_per_entry(target: impl Fn(&Arc<Cache>, &Arc<Inode>, u64) -> Dentry<Arc<
 }
 
 #[test]
-fn a_name_and_its_inode_cost_less_than_384_bytes() {
+fn a_name_and_its_inode_cost_less_than_416_bytes() {
     let bytes = bytes_per_entry(|cache, root, at| {
         let attr = Attr { file_type: FileType::Regular, ..some_attr() };
         let ttl = YEAR;
         let entry = Entry { nodeid: NodeId(2 + at), generation: 0, entry_ttl: ttl, attr_ttl: ttl, attr: Ok(attr) };
         Dentry::Inode(cache.inode(root, &entry, &cache.stamp()).unwrap().0)
     });
-    // 348 when this was written.
-    assert!(bytes < 384, "{bytes}");
+    // 395 when this was written.
+    assert!(bytes < 416, "{bytes}");
 }
 
 #[test]
