@@ -56,7 +56,9 @@
 //!
 //! - What the server said is kept, by the rules of [`CacheMode`]: by default names and attributes for as long as the
 //!   server says, and content until a file is opened whose attributes have changed. [`CacheMode::None`] asks each time.
-//! - DAX and interrupts do not exist yet: waiting is polling unless the [`Platform`] knows better.
+//! - Content goes through the DAX window where the device has one, by the choice of [`Dax`]; [`fs::File::map`] holds a part
+//!   of a file there.
+//! - Interrupts do not exist yet: waiting is polling unless the [`Platform`] knows better.
 //! - Requests are sent on behalf of a user: the mount's ([`MountOptions::credentials`]), or another for some calls
 //!   ([`VirtioFs::with_credentials`], [`vnode::Node::with_credentials`]).
 //! - All types may be shared by threads. Calls wait for the server in [`Platform::wait_until`] and hold no lock
