@@ -58,7 +58,7 @@ impl FakeServer {
     pub fn add_window(&mut self, bytes: usize, alignment: u16) -> &mut Self {
         self.options.map_alignment = alignment;
         let window = Window {
-            memory: Arc::new(SharedMemory::leaked(bytes)),
+            memory: Arc::new(SharedMemory::owned(bytes)),
             alignment: 1 << alignment,
             maps: Vec::new(),
             shown: Vec::new(),

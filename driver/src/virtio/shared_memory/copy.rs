@@ -1,6 +1,10 @@
 //! Copying between memory that others may change meanwhile and memory that nobody else has.
 
+#[cfg(any(not(target_arch = "x86_64"), miri))]
+use atomics as platform;
 use core::ptr::NonNull;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use string_instructions as platform;
 
 /// Fills `out` from shared memory.
 ///
@@ -25,7 +29,7 @@ pub(super) unsafe fn to_shared(data: &[u8], to: NonNull<u8>) {
 /// The processor's own copying, about which the compiler knows nothing: so no other access to the same memory is a data
 /// race. By eight bytes, which emulators do eight times as fast as single ones, and hardware no slower.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-mod platform {
+mod string_instructions {
     use core::arch::asm;
 
     pub(super) use copy as from_shared;
@@ -50,15 +54,17 @@ mod platform {
 }
 
 /// Relaxed atomic accesses, which are as wide as the place in shared memory allows.
-#[cfg(any(not(target_arch = "x86_64"), miri))]
-mod platform {
+#[cfg(any(test, not(target_arch = "x86_64"), miri))]
+mod atomics {
     use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
     const WORD: usize = size_of::<u64>();
+    /// Miri cannot tell what accesses of different widths to one place do.
+    const BYTES_ONLY: bool = cfg!(miri);
 
     /// How many bytes there are before the first aligned word, as far as there are so many.
     fn bytes_before_words(shared: *const u8, bytes: usize) -> usize {
-        (shared.addr().wrapping_neg() % WORD).min(bytes)
+        if BYTES_ONLY { bytes } else { (shared.addr().wrapping_neg() % WORD).min(bytes) }
     }
 
     pub(super) unsafe fn from_shared(from: *const u8, to: *mut u8, bytes: usize) {
@@ -91,5 +97,47 @@ mod platform {
                 AtomicU64::from_ptr(to.add(at).cast()).store(word, Ordering::Relaxed);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::UnsafeCell;
+
+    type Copy = unsafe fn(*const u8, *mut u8, usize);
+
+    /// Whether bytes are copied from and to every place, as many as there shall be, and no others.
+    fn check(from_shared: Copy, to_shared: Copy) {
+        #[repr(align(8))]
+        struct Shared(UnsafeCell<[u8; 64]>);
+
+        let most = if cfg!(miri) { (3, 11) } else { (16, 48) };
+        for (start, bytes) in (0..most.0).flat_map(|start| (0..most.1).map(move |bytes| (start, bytes))) {
+            let shared = Shared(UnsafeCell::new([0xee; 64]));
+            let data: [u8; 48] = core::array::from_fn(|at| at as u8 + 1);
+            let mut back = [0; 48];
+            // SAFETY: all is within the arrays.
+            unsafe {
+                let place = shared.0.get().cast::<u8>().add(start);
+                to_shared(data.as_ptr(), place, bytes);
+                from_shared(place, back.as_mut_ptr(), bytes);
+            }
+            let all = shared.0.into_inner();
+            assert_eq!(all[start..start + bytes], data[..bytes]);
+            assert_eq!(back[..bytes], data[..bytes]);
+            assert!(all[..start].iter().chain(&all[start + bytes..]).all(|&byte| byte == 0xee), "{start}, {bytes}");
+            assert!(back[bytes..].iter().all(|&byte| byte == 0), "{start}, {bytes}");
+        }
+    }
+
+    #[test]
+    fn the_processors_copying_is_right_at_every_place() {
+        check(platform::from_shared, platform::to_shared);
+    }
+
+    #[test]
+    fn copying_by_atomic_accesses_is_right_at_every_place() {
+        check(atomics::from_shared, atomics::to_shared);
     }
 }
