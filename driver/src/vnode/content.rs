@@ -145,6 +145,8 @@ impl OpenFile {
             let at = if appends { None } else { Some(offset) };
             match data.write_pages(at, bytes, &mut spare, session.now(), session.date()) {
                 Ok(_) => {
+                    // Once more: it may have been flushed since the last time, and without these pages.
+                    self.note_collected();
                     if pool.is_dirty_enough() {
                         // Most of it may be of files that nobody writes to at the moment.
                         dirty.write_all();

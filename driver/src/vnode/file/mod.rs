@@ -98,8 +98,9 @@ impl OpenFile {
     ///
     /// The server's, those of writes that were collected included.
     pub fn flush(&self, owner: LockOwner) -> Result<(), Error> {
+        // First this: what is written from now on is for the next time.
+        self.written.swap(false, Ordering::AcqRel);
         self.node.write_back();
-        self.written.store(false, Ordering::Relaxed);
         if self.is_late.load(Ordering::Relaxed) && !self.node.has(InitFlags::POSIX_LOCKS) {
             // The server knows nothing of this file.
             return self.tell_failure();
@@ -170,6 +171,11 @@ impl OpenFile {
     pub(super) fn note_write(&self) -> Result<(), Error> {
         self.written.store(true, Ordering::Relaxed);
         if self.node.kills_set_ids() { Ok(()) } else { self.kill_set_ids() }
+    }
+
+    /// To be called when something is in the pages that the server has yet to get.
+    pub(super) fn note_collected(&self) {
+        self.written.store(true, Ordering::Release);
     }
 
     /// To be called before the content is changed by a request that says nothing of set-id bits: servers leave them.

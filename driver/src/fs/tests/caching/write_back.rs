@@ -353,6 +353,22 @@ fn what_is_written_while_the_server_gets_the_last_is_written_later() {
 }
 
 #[test]
+fn what_is_written_while_the_file_is_flushed_is_written_when_it_is_closed() {
+    for mounted in mounts(10) {
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        file.write_all_at(0, b"older").unwrap();
+        mounted.overtake(
+            opcode::WRITE,
+            |_| file.as_open_file().flush(crate::LockOwner(1)).unwrap(),
+            |_| file.write_all_at(0, b"newer").unwrap(),
+        );
+        file.close().unwrap();
+        assert_eq!(&mounted.content("f")[..5], b"newer");
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn files_without_a_name_are_collected_too() {
     let mounted = mount(collecting(CacheMode::Auto), |server| {
         server.options.refused.clear();
