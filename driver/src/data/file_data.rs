@@ -172,6 +172,16 @@ impl FileData {
         state.epoch += 1;
     }
 
+    /// The file is opened, and nobody asks for its attributes: where it ended is not believed if nothing else is kept.
+    pub(crate) fn opened_unasked(&self) {
+        let mut state = self.state.write();
+        if state.pages.is_empty() && !state.is_unwritten() && state.eof.is_some() {
+            state.lose_end();
+            state.version = None;
+            state.epoch += 1;
+        }
+    }
+
     /// As [`Self::opened`], when the attributes are learnt in passing: what is not known to be old stays.
     pub(crate) fn seen(&self, version: Version, is_still_true: impl FnOnce() -> bool) {
         if self.state.read().version.is_some_and(|own| own != version) {

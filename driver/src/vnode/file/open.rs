@@ -44,10 +44,11 @@ impl OpenFile {
             }
         }
         let file = Self::open_unchecked(node, flags)?;
-        if !flags.contains(OpenFlags::TRUNCATE)
-            && let Some(told) = told.or_else(|| file.node.believed())
-        {
-            file.trust_pages_of(&told);
+        if !flags.contains(OpenFlags::TRUNCATE) {
+            match told.or_else(|| file.node.believed()) {
+                Some(told) => file.trust_pages_of(&told),
+                None => file.trust_no_end(),
+            }
         }
         Ok((file, told.map(|told| told.attr)))
     }
@@ -191,6 +192,15 @@ impl OpenFile {
                 data.opened(Version::of(attr), kept, is_new);
             }
             CacheMode::None | CacheMode::Always => data.learn_end(attr.size_bytes, is_new),
+        }
+    }
+
+    /// As [`Self::trust_pages_of`], of a file of which no pages are kept: others may have written to it.
+    fn trust_no_end(&self) {
+        if self.node.cache().options().mode == CacheMode::Auto
+            && let Some(data) = self.node.inode().used_data()
+        {
+            data.opened_unasked();
         }
     }
 

@@ -114,6 +114,24 @@ fn what_others_append_is_seen_when_the_attributes_expire() {
 }
 
 #[test]
+fn what_others_append_to_a_file_of_which_only_the_end_is_known_is_seen_by_who_opens_it() {
+    for cache in [options(CacheMode::Auto), collecting(CacheMode::Auto)] {
+        for bytes in [0, PAGE_BYTES] {
+            let mounted = with_file(cache.clone(), bytes);
+            mounted.read_once("f");
+            mounted.fs.root().cache().pool().shrink_to(0);
+            mounted.fs.root().cache().pool().shrink_to(0);
+            assert_eq!(mounted.cached_bytes(), 0);
+            mounted.others_write("f", &pattern(bytes + 10));
+            let file = read_write().open(&mounted.fs, "f").unwrap();
+            assert!(read_from(&file, 0) == pattern(bytes + 10), "{bytes} {cache:?}");
+            drop(file);
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
 fn attributes_that_tell_of_a_change_drop_pages_if_the_server_wants_that() {
     for explicit in [false, true] {
         let mounted = mount(options(CacheMode::Auto), |server| {
