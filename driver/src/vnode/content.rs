@@ -4,7 +4,7 @@ use super::OpenFile;
 use super::handle::Handle;
 use crate::data::{self, Change, FileData, Need, PAGE_BYTES, Page, Reading};
 use crate::session::Session;
-use crate::wire::{Access, OpenFlags};
+use crate::wire::{Access, InitFlags, OpenFlags};
 use crate::{CacheMode, Errno, Error};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -186,12 +186,14 @@ impl OpenFile {
     fn write_now(&self, handle: &Handle, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
         let node = &self.node;
         let appends = self.flags().contains(OpenFlags::APPEND);
-        // A server that opens no files has none that knows its end; and what was opened to write back does not append.
-        let at_known_end = appends && (handle.fh.is_none() || self.writes_back());
+        // A server that opens no files has none that knows its end, and one that agreed to collected writes need not look
+        // for it; and what was opened to write back does not append.
+        let leaves_end = self.writes_back() || node.has(InitFlags::WRITEBACK_CACHE);
+        let at_known_end = appends && (handle.fh.is_none() || leaves_end);
         let _appending = at_known_end.then(|| Appending::begin(node.session(), node.inode().append_turns()));
         node.write_back();
         let offset = if at_known_end { node.ask_attr(handle.fh)?.size_bytes } else { offset };
-        let flags = if self.writes_back() { self.flags() - OpenFlags::APPEND } else { self.flags() };
+        let flags = if leaves_end { self.flags() - OpenFlags::APPEND } else { self.flags() };
         let change = |data: &FileData, written: &Result<usize, Error>| match written {
             Ok(bytes_written) if *bytes_written == bytes.len() && (!appends || at_known_end) => {
                 Change::Written(offset, bytes)

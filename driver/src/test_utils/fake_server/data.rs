@@ -73,7 +73,8 @@ impl FakeServer {
         }
         let file = self.opened_file(nodeid, fh, false)?;
         file.may_write()?;
-        let appends = file.flags & open::APPEND != 0;
+        // With this flag the driver knows where files end.
+        let appends = file.flags & open::APPEND != 0 && !self.session.has(init::WRITEBACK_CACHE);
         let offset = if appends { self.tree.node(file.node).content.len() } else { offset };
         let written = self.write_data(file.node, offset, data)?;
         if written > 0 {

@@ -7,6 +7,7 @@ pub(super) mod init {
     pub(crate) const BIG_WRITES: u64 = 1 << 5;
     pub(crate) const DONT_MASK: u64 = 1 << 6;
     pub(crate) const FLOCK_LOCKS: u64 = 1 << 10;
+    pub(crate) const WRITEBACK_CACHE: u64 = 1 << 16;
     pub(crate) const HANDLE_KILLPRIV: u64 = 1 << 19;
     pub(crate) const MAX_PAGES: u64 = 1 << 22;
     pub(crate) const MAP_ALIGNMENT: u64 = 1 << 26;

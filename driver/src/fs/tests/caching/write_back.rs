@@ -202,6 +202,22 @@ fn who_appends_appends_to_what_others_appended() {
 }
 
 #[test]
+fn who_appends_past_the_cache_appends_whoever_keeps_the_end() {
+    for flags in [OpenFlags::SYNC, OpenFlags::DSYNC, OpenFlags::DIRECT] {
+        for mounted in mounts(100) {
+            let mut file = OpenOptions::new().append(true).custom_flags(flags).open(&mounted.fs, "f").unwrap();
+            file.write_all(b"one").unwrap();
+            mounted.others_write("f", &[&mounted.content("f")[..], b"by others"].concat());
+            file.write_all(b"two").unwrap();
+            assert!(mounted.content("f") == [&pattern(100)[..], b"oneby otherstwo"].concat(), "{flags:?}");
+            assert!(mounted.read_once("f").0 == mounted.content("f"), "{flags:?}");
+            drop(file);
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
 fn who_may_only_write_reads_the_rest_of_a_page_all_the_same() {
     for mounted in mounts(3 * PAGE_BYTES) {
         let file = OpenOptions::new().write(true).open(&mounted.fs, "f").unwrap();
