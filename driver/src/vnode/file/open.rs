@@ -267,12 +267,13 @@ impl OpenFile {
 }
 
 impl Node {
-    /// Whether opening this file asks for its attributes, to find out whether its content is still the one that is kept.
+    /// Whether opening this file asks for its attributes, to find out whether its content is still the one that is kept, and
+    /// how much there is to read.
     fn is_asked_at_open(&self, flags: OpenFlags) -> bool {
         let has_pages = || self.inode().used_data().is_some_and(|data| data.has_pages());
         self.cache().options().mode == CacheMode::Auto
             && !flags.contains(OpenFlags::TRUNCATE)
-            && (self.opens_late(flags) || has_pages())
+            && (!flags.is_writing() || has_pages())
     }
 
     /// Whether what is written to a file that is opened like this is collected. Who asks for each write to be durable,

@@ -132,6 +132,24 @@ fn what_others_append_to_a_file_of_which_only_the_end_is_known_is_seen_by_who_op
 }
 
 #[test]
+fn a_whole_file_is_read_to_its_end_whatever_was_believed_of_its_size() {
+    for lazy_open in [true, false] {
+        for fopen_flags in [0, DIRECT_IO] {
+            let mounted = mount(CacheOptions { lazy_open, ..options(CacheMode::Auto) }, |server| {
+                server.options.fopen_flags = fopen_flags;
+                server.file("f", b"short");
+            });
+            for content in [&b"longer than it was"[..], b"longer again than it was"] {
+                mounted.fs.metadata("f").unwrap();
+                mounted.others_write("f", content);
+                assert_eq!(mounted.fs.read("f").unwrap(), content, "{lazy_open} {fopen_flags}");
+            }
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
 fn attributes_that_tell_of_a_change_drop_pages_if_the_server_wants_that() {
     for explicit in [false, true] {
         let mounted = mount(options(CacheMode::Auto), |server| {
