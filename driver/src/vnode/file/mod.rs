@@ -92,17 +92,18 @@ impl OpenFile {
     }
 
     /// Tells the server that a file descriptor was closed, of which there may be several for this file: it may tell of
-    /// errors of earlier writes, and gives up the POSIX locks of `owner`. What was collected is written first.
+    /// errors of earlier writes, and gives up the POSIX locks of `owner`. What was collected is written first. Where nothing was
+    /// written and no such locks are kept, it is not told.
     ///
     /// # Errors
     ///
     /// The server's, those of writes that were collected included.
     pub fn flush(&self, owner: LockOwner) -> Result<(), Error> {
         // First this: what is written from now on is for the next time.
-        self.written.swap(false, Ordering::AcqRel);
+        let was_written = self.written.swap(false, Ordering::AcqRel);
         self.node.write_back();
-        if self.is_late.load(Ordering::Relaxed) && !self.node.has(InitFlags::POSIX_LOCKS) {
-            // The server knows nothing of this file.
+        if !was_written && !self.node.has(InitFlags::POSIX_LOCKS) {
+            // The server has nothing to tell, and keeps no locks.
             return self.tell_failure();
         }
         let handle = self.handle()?;

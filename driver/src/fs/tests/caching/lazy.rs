@@ -197,3 +197,26 @@ fn a_file_that_was_not_opened_at_the_server_is_not_flushed_there() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn a_file_that_was_not_written_is_not_flushed() {
+    for keeps_locks in [false, true] {
+        let mounted = mount(CacheOptions { lazy_open: false, ..options(CacheMode::Auto) }, |server| {
+            let locks = crate::InitFlags::POSIX_LOCKS.bits();
+            server.options.init_flags &= !locks;
+            if keeps_locks {
+                server.options.init_flags |= locks;
+            }
+            server.file("f", b"content");
+        });
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        let flush = || mounted.sends(|_| file.as_open_file().flush(crate::LockOwner(1)));
+        let clean = if keeps_locks { vec![opcode::FLUSH] } else { vec![] };
+        assert_eq!(flush(), clean);
+        file.write_all_at(0, b"written").unwrap();
+        assert_eq!(flush(), [opcode::FLUSH]);
+        assert_eq!(flush(), clean);
+        drop(file);
+        mounted.unmount();
+    }
+}
