@@ -415,7 +415,8 @@ impl Page {
     }
 
     pub(super) fn set_dirty(&mut self, dirty: Range<usize>) {
-        self.charge.set_dirty(dirty.len());
+        // All of the page stays until the server has what is dirty of it.
+        self.charge.set_dirty(if dirty.is_empty() { 0 } else { self.frames.len() });
         self.dirty = dirty;
     }
 

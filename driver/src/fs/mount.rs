@@ -75,7 +75,7 @@ impl VirtioFs {
         Ok(Self { root: Node::root(Arc::new(superblock), options.credentials.clone()) })
     }
 
-    /// Ends the session: the server is told to forget every inode, and the device is reset.
+    /// Writes what was collected, and ends the session: the server is told to forget every inode, and the device is reset.
     ///
     /// # Errors
     ///
@@ -83,6 +83,8 @@ impl VirtioFs {
     /// dropped. Else the error of the session's end, which has ended all the same.
     pub fn unmount(self) -> Result<(), Error> {
         let superblock = self.root.superblock().clone();
+        // What cannot be written is told to the files that are open.
+        superblock.dirty.write_all();
         drop(self);
         // Of several last users, one gets the superblock.
         Arc::into_inner(superblock).ok_or(Error::Invalid(Errno::EBUSY))?.end()

@@ -131,11 +131,9 @@ impl OpenFile {
     fn tell_failure(&self) -> Result<(), Error> {
         let seen = self.failures_seen.load(Ordering::Relaxed);
         match self.node.inode().used_data().and_then(|data| data.failed_since(seen)) {
-            Some((count, error)) => {
-                self.failures_seen.store(count, Ordering::Relaxed);
-                Err(error)
-            }
-            None => Ok(()),
+            // Another thread may tell it at the same time, and then does.
+            Some((count, error)) if self.failures_seen.fetch_max(count, Ordering::Relaxed) < count => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -470,3 +470,31 @@ fn what_is_written_again_while_it_is_on_its_way_waits_for_that() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn pages_of_which_little_is_dirty_take_no_more_than_half_of_the_budget() {
+    for mode in MODES {
+        let mounted = mount(CacheOptions { max_data_bytes: 1 << 20, ..collecting(mode) }, |_| ());
+        let file = mounted.fs.create("f").unwrap();
+        for page in 0..64 {
+            file.write_at(page << 14, b"x").unwrap();
+            let kept = mounted.fs.statistics().cached_bytes;
+            assert!(mounted.count(opcode::WRITE) > 0 || kept <= 512 << 10, "{page}: {kept} bytes, all of them dirty");
+        }
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn who_unmounts_while_a_file_is_open_has_what_was_collected_written() {
+    for mounted in mounts(0) {
+        let file = OpenOptions::new().write(true).open(&mounted.fs, "f").unwrap();
+        file.write_at(0, b"collected").unwrap();
+        let Mounted { fs, channel } = mounted;
+        assert_eq!(fs.unmount(), Err(Error::Invalid(Errno::EBUSY)));
+        assert_eq!(channel.server().lock().content("f"), b"collected");
+        file.close().unwrap();
+        test_utils::assert_ended_well(&channel);
+    }
+}
