@@ -101,7 +101,7 @@ impl Counters {
 }
 
 /// The operations by their opcodes (`enum fuse_opcode`).
-const NAMES: [(usize, &str); 45] = [
+const NAMES: [(usize, &str); 47] = [
     (1, "LOOKUP"),
     (2, "FORGET"),
     (3, "GETATTR"),
@@ -143,6 +143,8 @@ const NAMES: [(usize, &str); 45] = [
     (45, "RENAME2"),
     (46, "LSEEK"),
     (47, "COPY_FILE_RANGE"),
+    (48, "SETUPMAPPING"),
+    (49, "REMOVEMAPPING"),
     (50, "SYNCFS"),
     (51, "TMPFILE"),
     (52, "STATX"),
@@ -193,5 +195,7 @@ mod tests {
             assert_eq!(opcode::name(opcode as u32), name);
             assert!(NAMES[..place].iter().all(|&(earlier, other)| earlier < opcode && other != name));
         }
+        let known = (0..OPCODES).filter(|&opcode| opcode::name(opcode as u32) != opcode::name(u32::MAX));
+        assert!(known.eq(NAMES.iter().map(|&(opcode, _)| opcode)), "an operation is not counted");
     }
 }

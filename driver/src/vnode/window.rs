@@ -94,6 +94,10 @@ impl OpenFile {
         let &Mappable { window, data } = mappable;
         let mut next = data.next_mapping(window, wanted, self.window_time());
         if next == Next::FindEnd {
+            let is_free = self.node.inode().attr(self.node.cache().now()).is_some();
+            if !is_free && !data.is_worth_asking(wanted) {
+                return Ok(false);
+            }
             self.find_end(data)?;
             next = data.next_mapping(window, wanted, self.window_time());
         }

@@ -196,6 +196,22 @@ impl Extents {
         Next::Map { offset, length, is_writable, reclaim }
     }
 
+    /// Whether it may come to a mapping, wherever the file ends: or something is mapped there that can be used then. Notes
+    /// that it was wanted, if not.
+    fn is_worth_asking(&mut self, wanted: &Wanted) -> bool {
+        let chunk = self.window.chunk_bytes();
+        let offset = wanted.offset - wanted.offset % chunk;
+        let reached = if wanted.is_sequential { wanted.offset.saturating_add(wanted.bytes) } else { 0 };
+        let is_worth = wanted.bytes >= chunk / 2
+            || reached >= MIN_SEQUENTIAL_BYTES
+            || self.find(wanted.offset).is_some()
+            || self.misses.get(&offset).is_some_and(|&misses| misses + 1 >= MISSES_TO_MAP);
+        if !is_worth {
+            self.miss(offset);
+        }
+        is_worth
+    }
+
     /// Notes that a chunk was wanted; gives how often it was lately.
     fn miss(&mut self, chunk: u64) -> u8 {
         if self.misses.len() >= MAX_MISSES && !self.misses.contains_key(&chunk) {
@@ -284,6 +300,11 @@ impl FileData {
             end if wanted.offset < end => extents.next(wanted, end),
             _ => Next::Nothing,
         }
+    }
+
+    /// Whether it is worth a request to find out where the file ends, for a range that is not mapped.
+    pub(crate) fn is_worth_asking(&self, wanted: &Wanted) -> bool {
+        self.state.write().extents.as_mut().is_some_and(|extents| extents.is_worth_asking(wanted))
     }
 
     /// The file ends here, as the server says, and is taken to until then; unless it is known better.

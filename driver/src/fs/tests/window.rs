@@ -108,6 +108,33 @@ fn the_end_of_a_file_is_never_mapped_and_a_small_file_not_at_all() {
 }
 
 #[test]
+fn small_files_that_are_read_or_written_once_cost_no_more_requests_than_without_a_window() {
+    for mode in MODES {
+        let requests = |dax| {
+            let mut server = FakeServer::new();
+            for at in 0..21 {
+                server.file(&format!("{at}"), content(8000));
+            }
+            server.add_window(8 * MIB, 12);
+            let channel = FakeChannel::new(server);
+            let options = MountOptions { dax, ..options(mode) };
+            let mounted = Mounted { fs: crate::test_utils::mount(channel.clone(), &options).unwrap(), channel };
+            let (_, sent) = mounted.sent_by(|| {
+                for at in 0..20 {
+                    assert_eq!(mounted.fs.read(format!("{at}")).unwrap(), content(8000));
+                }
+                let file = OpenOptions::new().write(true).open(&mounted.fs, "20").unwrap();
+                file.write_all_at(100, b"written").unwrap();
+                file.close().unwrap();
+            });
+            mounted.unmount();
+            sent
+        };
+        assert_eq!(requests(Dax::Always), requests(Dax::Never), "{mode:?}");
+    }
+}
+
+#[test]
 fn a_few_random_reads_map_what_is_wanted_again_and_drive_nothing_out() {
     let mounted = mount(CacheMode::Auto, 4 * MIB, 16 * MIB);
     let file = mounted.fs.open("f").unwrap();

@@ -24,9 +24,19 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     /// Its name is short, since a socket's path has at most 107 bytes.
     pub(crate) fn new() -> Self {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// For large files: in memory, where the system has a place for that.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        Self::new_in(&if memory.is_dir() { memory.into() } else { std::env::temp_dir() })
+    }
+
+    fn new_in(place: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("virtio-fs-d{}-{number}", std::process::id()));
+        let path = place.join(format!("virtio-fs-d{}-{number}", std::process::id()));
         fs::create_dir(&path).expect("a new folder for the test");
         Self(path)
     }
