@@ -1,6 +1,6 @@
 //! What is compared.
 
-use crate::cache::mount_options;
+use crate::cache::{maps, mount_options};
 use crate::step::Text;
 use rustix::fs::Stat;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -77,9 +77,20 @@ pub struct Facts {
     pub modified: When,
 }
 
+impl Facts {
+    /// What is stored through a window, and read there, changes a file's times as memory accesses of the host do: once,
+    /// until the host has written its pages.
+    fn as_mapped(self) -> Self {
+        match self.file_type {
+            FileType::Regular if maps() => Self { accessed: When::Recently, modified: When::Recently, ..self },
+            _ => self,
+        }
+    }
+}
+
 impl From<&Attr> for Facts {
     fn from(attr: &Attr) -> Self {
-        Self {
+        let facts = Self {
             file_type: attr.file_type,
             permissions: attr.permissions,
             nlink: attr.nlink.into(),
@@ -89,14 +100,15 @@ impl From<&Attr> for Facts {
             size: if attr.file_type == FileType::Directory { 0 } else { attr.size_bytes },
             accessed: When::of_access(attr.accessed.into()),
             modified: attr.modified.into(),
-        }
+        };
+        facts.as_mapped()
     }
 }
 
 impl From<&Stat> for Facts {
     fn from(stat: &Stat) -> Self {
         let file_type = file_type(rustix::fs::FileType::from_raw_mode(stat.st_mode));
-        Self {
+        let facts = Self {
             file_type,
             permissions: (stat.st_mode & 0o7777) as u16,
             nlink: stat.st_nlink,
@@ -106,7 +118,8 @@ impl From<&Stat> for Facts {
             size: if file_type == FileType::Directory { 0 } else { stat.st_size as u64 },
             accessed: When::of_access(When::new(stat.st_atime, stat.st_atime_nsec as u32)),
             modified: When::new(stat.st_mtime, stat.st_mtime_nsec as u32),
-        }
+        };
+        facts.as_mapped()
     }
 }
 

@@ -4,7 +4,7 @@ mod faulty;
 
 pub use faulty::{FaultyStep, Tally};
 
-use crate::cache::{caches, mount_options, opens_late, writes_back};
+use crate::cache::{caches, maps, mount_options, opens_late, writes_back};
 use crate::facts::{Outcome, Value};
 use crate::folder::{Folder, renew};
 use crate::guest::Guest;
@@ -314,10 +314,16 @@ fn are_alike(op: &Op, is: &Outcome, should_be: &Outcome, reading_tells: bool) ->
         {
             true
         }
-        // Pages that are written later are written whole, holes and all: there is more data, and fewer holes.
-        (Op::SeekData { .. }, Ok(Value::Number(is)), Ok(Value::Number(should_be))) if writes_back() => is <= should_be,
-        (Op::SeekHole { .. }, Ok(Value::Number(is)), Ok(Value::Number(should_be))) if writes_back() => is >= should_be,
-        (Op::SeekData { .. }, Ok(Value::Number(_)), Err(Errno::ENXIO)) if writes_back() => true,
+        // Pages that are written later are written whole, holes and all, and what is looked at in memory has a page: there is
+        // more data, and fewer holes.
+        (Op::SeekData { .. }, Ok(Value::Number(is)), Ok(Value::Number(should_be))) if fills_holes() => is <= should_be,
+        (Op::SeekHole { .. }, Ok(Value::Number(is)), Ok(Value::Number(should_be))) if fills_holes() => is >= should_be,
+        (Op::SeekData { .. }, Ok(Value::Number(_)), Err(Errno::ENXIO)) if fills_holes() => true,
         _ => is == should_be,
     }
+}
+
+/// Whether more of a file takes room than was written.
+fn fills_holes() -> bool {
+    writes_back() || maps()
 }
