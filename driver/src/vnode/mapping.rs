@@ -53,8 +53,8 @@ impl OpenFile {
         if range.is_empty() {
             return Err(Error::Invalid(Errno::EINVAL));
         }
-        self.find_end(data)?;
-        if !data.reaches(mapped.end) {
+        let told = self.node.find_end(data, self.open_fh())?;
+        if !data.reaches(mapped.end, told) {
             return Err(Error::Invalid(Errno::ENXIO));
         }
         if is_writable {
@@ -226,7 +226,17 @@ impl Mapping {
         let start = self.range.start.checked_add(offset);
         let end = start.and_then(|start| start.checked_add(bytes as u64)).filter(|&end| end <= self.range.end);
         let (Some(start), Some(end)) = (start, end) else { return Err(Error::Invalid(Errno::EINVAL)) };
-        self.data.while_it_reaches(end, || copy(self.place.start + (start - self.mapped.start)))
+        let copy = || copy(self.place.start + (start - self.mapped.start));
+        let copy = match self.data.while_it_reaches(end, None, copy)? {
+            Ok(copied) => return Ok(copied),
+            Err(copy) => copy,
+        };
+        let told = self.node.find_end(&self.data, self.handle.fh)?;
+        match self.data.while_it_reaches(end, Some(told), copy)? {
+            Ok(copied) => Ok(copied),
+            // Not so: somebody was told.
+            Err(_) => Err(Error::Invalid(Errno::ENXIO)),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Node, OpenFile};
 use crate::cache::CacheMode;
 use crate::data::{FileData, Next, Place, Version, Wanted, Window};
 use crate::session::Credentials;
-use crate::wire::{NodeId, OpenFlags, RemoveOne, Removemapping, Setupmapping};
+use crate::wire::{FileHandle, NodeId, OpenFlags, RemoveOne, Removemapping, Setupmapping};
 use crate::{Error, Instant};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -27,14 +27,6 @@ impl OpenFile {
         let goes = self.node.inode().is_dax && !self.is_direct() && !self.node.session().lacks::<Setupmapping>();
         let data = goes.then(|| self.node.inode().data()).flatten()?;
         Some(Mappable { window, data })
-    }
-
-    /// The time by which it is known where a file ends.
-    fn window_time(&self) -> Instant {
-        match self.node.cache().options().mode {
-            CacheMode::Always => self.node.cache().now(),
-            CacheMode::None | CacheMode::Auto => self.node.session().now(),
-        }
     }
 
     /// Reads through the window from byte `offset` on, as far as that is better than asking for it. Gives the number of bytes.
@@ -76,7 +68,7 @@ impl OpenFile {
         let mut done = 0;
         loop {
             let at = offset + done as u64;
-            done += copy(at, done, self.window_time())?;
+            done += copy(at, done, self.node.window_time())?;
             if done == bytes {
                 self.readahead.note(offset + done as u64);
                 break;
@@ -92,14 +84,14 @@ impl OpenFile {
     /// Maps more of the file, if that is better than reading or writing it by requests; whether it did.
     fn map_more(&self, mappable: &Mappable<'_>, wanted: &Wanted) -> Result<bool, Error> {
         let &Mappable { window, data } = mappable;
-        let mut next = data.next_mapping(window, wanted, self.window_time());
+        let mut next = data.next_mapping(window, wanted, self.node.window_time());
         if next == Next::FindEnd {
             let is_free = self.node.inode().attr(self.node.cache().now()).is_some();
             if !is_free && !data.is_worth_asking(wanted) {
                 return Ok(false);
             }
-            self.find_end(data)?;
-            next = data.next_mapping(window, wanted, self.window_time());
+            self.node.find_end(data, self.open_fh())?;
+            next = data.next_mapping(window, wanted, self.node.window_time());
         }
         match next {
             Next::Nothing | Next::FindEnd => Ok(false),
@@ -137,26 +129,34 @@ impl OpenFile {
             }
         }
     }
+}
 
-    /// Finds out where the file ends.
-    pub(super) fn find_end(&self, data: &FileData) -> Result<(), Error> {
-        let (cache, now) = (self.node.cache(), self.window_time());
+impl Node {
+    /// The time by which it is known where a file ends.
+    fn window_time(&self) -> Instant {
+        match self.cache().options().mode {
+            CacheMode::Always => self.cache().now(),
+            CacheMode::None | CacheMode::Auto => self.session().now(),
+        }
+    }
+
+    /// Finds out where the file ends: gives what the server says.
+    pub(super) fn find_end(&self, data: &FileData, fh: Option<FileHandle>) -> Result<u64, Error> {
+        let (cache, now) = (self.cache(), self.window_time());
         let until = match cache.options().mode {
             CacheMode::Always => Instant(Duration::MAX),
             CacheMode::None | CacheMode::Auto => now + END_IS_GOOD_FOR,
         };
         let stamp = cache.stamp();
-        let attr = match self.node.inode().attr(cache.now()) {
+        let attr = match self.inode().attr(cache.now()) {
             Some(attr) => attr,
-            None => self.node.ask_attr(self.open_fh())?,
+            None => self.ask_attr(fh)?,
         };
-        data.end_seen(Version::of(&attr), || self.node.inode().unchanged_since(&stamp));
+        data.end_seen(Version::of(&attr), || self.inode().unchanged_since(&stamp));
         data.end_checked(attr.size_bytes, until);
-        Ok(())
+        Ok(attr.size_bytes)
     }
-}
 
-impl Node {
     /// Has the server remove what is mapped in the window for nobody any more.
     pub(crate) fn remove_unused_mappings(&self) {
         let Some(window) = &self.superblock().window else { return };

@@ -230,9 +230,10 @@ impl Drop for Extents {
 }
 
 impl State {
-    fn reaches(&self, end: u64) -> bool {
+    /// Whether the file goes up to byte `end` at least; `None` if that is not known, nor `told`.
+    fn reaches(&self, end: u64, told: Option<u64>) -> Option<bool> {
         let limit = self.extents.as_ref().map_or(u64::MAX, |extents| extents.limit);
-        self.eof.is_some_and(|eof| eof.min(limit) >= end)
+        self.eof.or(told).map(|eof| eof.min(limit) >= end)
     }
 
     /// Whether anything of this page is mapped: then it is not kept.
@@ -372,19 +373,29 @@ impl FileData {
         }
     }
 
-    /// Whether the file goes up to byte `end` at least, as far as is known.
-    pub(crate) fn reaches(&self, end: u64) -> bool {
-        self.state.read().reaches(end)
+    /// Whether the file goes up to byte `end` at least, as far as is known, or else as somebody was told just now.
+    pub(crate) fn reaches(&self, end: u64, told: u64) -> bool {
+        self.state.read().reaches(end, Some(told)) == Some(true)
     }
 
-    /// Calls `access`, while nobody here cuts the file off before byte `end`.
+    /// Calls `access`, while nobody here cuts the file off before byte `end`. Gives it back if it is not known where the file
+    /// ends, and nobody was `told`.
     ///
     /// # Errors
     ///
     /// `ENXIO` if it was cut off.
-    pub(crate) fn while_it_reaches<T>(&self, end: u64, access: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn while_it_reaches<T, A: FnOnce() -> Result<T, Error>>(
+        &self,
+        end: u64,
+        told: Option<u64>,
+        access: A,
+    ) -> Result<Result<T, A>, Error> {
         let state = self.state.read();
-        if state.eof.is_none() || state.reaches(end) { access() } else { Err(Error::Invalid(Errno::ENXIO)) }
+        match state.reaches(end, told) {
+            Some(true) => access().map(Ok),
+            Some(false) => Err(Error::Invalid(Errno::ENXIO)),
+            None => Ok(Err(access)),
+        }
     }
 
     /// A program has a range of the file mapped, of which no pages are kept from now on; unless there are some that the

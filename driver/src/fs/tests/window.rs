@@ -344,6 +344,24 @@ fn what_cannot_be_mapped_is_refused() {
     without.unmount();
 }
 
+#[test]
+fn what_was_cut_off_is_not_looked_at_in_a_mapping_although_nothing_is_kept_of_the_file() {
+    for mode in MODES {
+        let mounted = mount(mode, 8 * MIB, MIB);
+        let file = OpenOptions::new().read(true).write(true).open(&mounted.fs, "f").unwrap();
+        let mapping = file.map(0..MIB as u64, Access::READ | Access::WRITE).unwrap();
+        file.set_len(5000).unwrap();
+        mounted.fs.drop_caches();
+        // Asked for once more, if it is not known.
+        assert_eq!(mapping.read_at(4096, &mut [0; 4096]), Err(Error::Invalid(Errno::ENXIO)), "{mode:?}");
+        mounted.fs.drop_caches();
+        assert_eq!(mapping.store_u32(8192, 1), Err(Error::Invalid(Errno::ENXIO)), "{mode:?}");
+        mapping.read_at(0, &mut [0; 4096]).unwrap();
+        drop((mapping, file));
+        mounted.unmount();
+    }
+}
+
 /// Random operations on two files of one mount and by the host, against vectors.
 fn random_operations(seed: u64, mode: CacheMode, window_bytes: usize, alignment: u16, writeback: bool) {
     const LIMIT: usize = 200 << 10;

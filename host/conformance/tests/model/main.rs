@@ -26,11 +26,16 @@ fn cases() -> u32 {
 
 /// Runs sequences of steps in `world`.
 fn compare(world: World, layer: Layer, step: impl Strategy<Value = Step>) {
+    compare_after(&[], world, layer, step);
+}
+
+/// As [`compare`], after these steps.
+fn compare_after(first: &[Step], world: World, layer: Layer, step: impl Strategy<Value = Step>) {
     let config = Config { cases: cases(), failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
     let world = RefCell::new(world);
     let script = proptest::collection::vec(step, 1..STEPS);
     let result = TestRunner::new(config).run(&script, |script| {
-        let script = strategy::setting().into_iter().chain(script).collect::<Vec<_>>();
+        let script = strategy::setting().iter().chain(first).cloned().chain(script).collect::<Vec<_>>();
         world.borrow_mut().run(layer, &script).map_err(TestCaseError::fail)
     });
     match result {
@@ -48,6 +53,13 @@ fn contents_are_those_of_a_plain_directory() {
 #[test]
 fn contents_are_those_of_a_plain_directory_on_disk() {
     compare(World::on_disk(&["--xattr"]), Layer::Fs, strategy::content());
+}
+
+#[test]
+fn contents_of_open_files_are_those_of_a_plain_directory() {
+    let first = strategy::mapped_files();
+    compare_after(&first, World::new(&["--xattr"]), Layer::Vnode, strategy::open_content());
+    compare_after(&first, World::new(&["--xattr"]), Layer::Fs, strategy::open_content());
 }
 
 #[test]

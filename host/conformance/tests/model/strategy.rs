@@ -34,6 +34,16 @@ pub(crate) fn open_files() -> [Step; 5] {
     ]
 }
 
+/// Files that are open at first, and that a driver with a window has mapped, since it has met them twice.
+pub(crate) fn mapped_files() -> Vec<Step> {
+    let file = |slot, path| {
+        let whole = (0..90_000_usize).map(|at| (at ^ at >> 8) as u8).collect::<Vec<_>>();
+        let read_twice = [read(slot, 100, 9000), read(slot, 5000, 9000), write(slot, 8000, [7; 5000])];
+        [create(slot, path, O_RDWR, 0o644), write(slot, 0, whole)].into_iter().chain(read_twice)
+    };
+    file(0, "a").chain(file(1, "d/a")).chain([open(2, "a", O_RDWR), open(3, "d/a", O_RDWR | O_APPEND)]).collect()
+}
+
 /// Few paths, so that steps meet.
 fn path() -> impl Strategy<Value = &'static str> + Clone {
     select(vec!["a", "b", "c", "d/a", "d/b", "d/e/a", "t/a", "t/b", "d", "d/e", "t", "d/e/f", "a/b"])
@@ -172,6 +182,11 @@ pub(crate) fn content() -> impl Strategy<Value = Step> {
         &[ROOT],
         prop_oneof![3 => opening(), 12 => use_of_file(), 1 => change_of_names(), 1 => change_of_attributes(), 1 => look()],
     )
+}
+
+/// Almost only what is in files that are open.
+pub(crate) fn open_content() -> impl Strategy<Value = Step> {
+    by(&[ROOT], prop_oneof![1 => opening(), 30 => use_of_file(), 1 => change_of_names(), 1 => change_of_attributes()])
 }
 
 /// Mostly names and attributes.
