@@ -11,7 +11,7 @@ pub(crate) const WINDOW: u8 = 0;
 const FILLER: u8 = 2;
 
 /// Pages of the host that QEMU maps by. Ours on all machines that this daemon is built for.
-const PAGE_BYTES: u64 = 4096;
+pub(crate) const PAGE_BYTES: u64 = 4096;
 const MOST_ALIGNMENT_BYTES: u64 = 2 << 20;
 
 /// What mappings are aligned to: `map_alignment` of the INIT reply is its logarithm.

@@ -199,6 +199,20 @@ fn later_mappings_replace_earlier_ones_in_place_and_remainders_stay() {
 }
 
 #[test]
+fn what_was_cut_off_does_not_remain_and_is_no_reason_to_refuse_what_replaces_the_rest() {
+    with_guest(&[], |daemon, guest, file, other| {
+        guest.set_up(file.nodeid, Setup::pages(0, 8, 0)).unwrap();
+        host_file(daemon, "file").set_len(5 * PAGE + 1).unwrap();
+        guest.set_up(other.nodeid, Setup::pages(2, 1, 0)).unwrap();
+        assert_eq!(guest.see_pages(9), [1, 2, 101, 4, 5, 0, 0, 0, 0]);
+        host_file(daemon, "file").set_len(0).unwrap();
+        guest.set_up(other.nodeid, Setup::pages(4, 1, 1)).unwrap();
+        assert_eq!((guest.see(2 * PAGE), guest.see(3 * PAGE), guest.see(4 * PAGE)), (101, 0, 102));
+        assert_eq!(daemon.stat("maps refused"), 0);
+    });
+}
+
+#[test]
 fn only_complete_units_before_the_end_of_a_file_are_mapped_and_no_file_changes() {
     let daemon = Daemon::start_on(&["--window", "64K"], |share| {
         fs::write(share.join("empty"), "").unwrap();

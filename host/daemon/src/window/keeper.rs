@@ -3,7 +3,7 @@
 use super::extents::Extents;
 use super::past_eof::Longer;
 use super::{Answer, Extent, Rules, Shared};
-use crate::regions::WINDOW;
+use crate::regions::{PAGE_BYTES, WINDOW};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -119,6 +119,8 @@ impl Keeper {
                 result = self.map(*offset, extent.clone());
             }
             for (offset, extent) in clearance.remap {
+                // What its file has lost since, which nobody may look at, must not be the new one's failure.
+                let Some(extent) = self.still_there(extent)? else { continue };
                 if let Err(error) = self.map(offset, extent) {
                     log::error!("what remained of a mapping could not be mapped again: {error}");
                     result = result.and(Err(error));
@@ -126,6 +128,17 @@ impl Keeper {
             }
         }
         result
+    }
+
+    /// An extent as far as its file still reaches, in whole pages.
+    fn still_there(&self, extent: Extent) -> Result<Option<Extent>, Errno> {
+        if self.rules.past_eof.is_some() {
+            return Ok(Some(extent));
+        }
+        let size = u64::try_from(rustix::fs::fstat(&*extent.file)?.st_size).unwrap_or(0);
+        let there = size.saturating_sub(extent.file_offset) / PAGE_BYTES * PAGE_BYTES;
+        let length = extent.length.min(there);
+        Ok((length > 0).then_some(Extent { length, ..extent }))
     }
 
     /// Maps where nothing is mapped.

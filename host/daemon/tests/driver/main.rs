@@ -5,8 +5,11 @@ mod common;
 
 mod coherence;
 mod content;
+mod faults;
 mod messages;
+mod sharing;
 mod sizes;
+mod truncation;
 
 use common::{Daemon, Folder};
 use std::fs;

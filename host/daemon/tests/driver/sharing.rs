@@ -1,0 +1,53 @@
+//! Two machines with one file.
+
+use super::common::{Daemon, Folder};
+use super::{MIB, daemon_in_memory, mount, options};
+use std::fs;
+use std::os::unix::fs::{FileExt, symlink};
+use virtio_fs::fs::OpenOptions;
+use virtio_fs::{Access, CacheMode};
+
+const ADDITIONS: u64 = 50_000;
+const COUNTER: u64 = 40_000;
+
+#[test]
+fn additions_to_one_number_by_two_mounts_with_two_threads_each_are_not_lost() {
+    let first = daemon_in_memory(&["--window", "8M"], |share| fs::write(share.join("file"), vec![0; MIB]).unwrap());
+    let folder = Folder::new();
+    symlink(first.share(), folder.path().join("share")).unwrap();
+    let second = Daemon::start_in(folder, &["--window", "2M"]);
+    let mounts = [&first, &second].map(|daemon| mount(daemon, &options(CacheMode::Auto)));
+    std::thread::scope(|scope| {
+        for (number, fs) in mounts.iter().enumerate() {
+            // In other places of their windows.
+            let start = number as u64 * 8192;
+            scope.spawn(move || {
+                let file = OpenOptions::new().read(true).write(true).open(fs, "file").unwrap();
+                let mapping = file.map(start..100_000, Access::READ | Access::WRITE).unwrap();
+                let before = fs.statistics().all_requests();
+                std::thread::scope(|scope| {
+                    for _ in 0..2 {
+                        scope.spawn(|| {
+                            for _ in 0..ADDITIONS {
+                                mapping.fetch_add_u64(COUNTER - start, 1).unwrap();
+                                let mut seen = mapping.load_u32(COUNTER + 8 - start).unwrap();
+                                while let Err(other) =
+                                    mapping.compare_exchange_u32(COUNTER + 8 - start, seen, seen + 1).unwrap()
+                                {
+                                    seen = other;
+                                }
+                            }
+                        });
+                    }
+                });
+                assert_eq!(fs.statistics().all_requests(), before);
+            });
+        }
+    });
+    let mut numbers = [0; 12];
+    fs::File::open(first.file("file")).unwrap().read_exact_at(&mut numbers, COUNTER).unwrap();
+    let mut expected = (4 * ADDITIONS).to_ne_bytes().to_vec();
+    expected.extend((4 * ADDITIONS as u32).to_ne_bytes());
+    assert_eq!(numbers.as_slice(), expected);
+    mounts.into_iter().for_each(|fs| fs.unmount().unwrap());
+}
