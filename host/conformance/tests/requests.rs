@@ -167,7 +167,9 @@ impl Table {
     ///
     /// If an aim was missed.
     fn show(self) {
-        println!("\n| workload | Linux 6.12 sends | ours | aim |\n|---|---|---|---|\n{}", self.text);
+        // Past what the test harness keeps to itself of a test that passes.
+        let table = format!("\n| workload | Linux 6.12 sends | ours | aim |\n|---|---|---|---|\n{}\n", self.text);
+        std::io::Write::write_all(&mut std::io::stdout(), table.as_bytes()).expect("standard output");
         assert!(self.missed.is_empty(), "more requests than aimed at:\n{}", self.missed.join("\n"));
     }
 }
