@@ -97,23 +97,34 @@ impl FileData {
     /// Takes the first dirty bytes out of page `from` or those behind it, up to about `limit` bytes.
     pub(crate) fn take_dirty(&self, from: u64, limit: usize) -> Option<Run> {
         let mut state = self.state.write();
-        let mut dirty: Vec<u64> = Vec::new();
-        dirty.extend(state.pages.iter().filter(|(_, page)| !page.dirty().is_empty()).map(|(&index, _)| index));
-        if dirty.is_empty() {
+        let mut is_clean = true;
+        let mut first: Option<u64> = None;
+        for (&index, _) in state.pages.iter().filter(|(_, page)| !page.dirty().is_empty()) {
+            is_clean = false;
+            if index >= from && first.is_none_or(|first| index < first) {
+                first = Some(index);
+            }
+        }
+        if is_clean {
             state.dirty_since = None;
             if state.in_flight == 0 {
                 state.end_doubts();
             }
         }
-        dirty.retain(|&index| index >= from);
-        dirty.sort_unstable();
-        let first = *dirty.first()?;
-        let mut run = Run { offset: 0, pieces: Vec::new(), indices: first..first, changing: state.begin_change() };
-        for index in dirty {
+        let first = first?;
+        let mut pieces = Vec::new();
+        // Without memory for so many pieces there are fewer; without any, the pages stay dirty until there is.
+        let most = limit.div_ceil(PAGE_BYTES).max(1);
+        if pieces.try_reserve(most).is_err() {
+            pieces.try_reserve(1).ok()?;
+        }
+        let most = most.min(pieces.capacity());
+        let mut run = Run { offset: 0, pieces, indices: first..first, changing: state.begin_change() };
+        for index in first.. {
             let page = state.pages.get_mut(&index).filter(|page| {
-                let follows = index == run.indices.end && page.dirty().start == 0;
+                let follows = page.dirty().start == 0;
                 let before = run.pieces.last().is_none_or(|(_, range)| range.end == PAGE_BYTES && follows);
-                before && run.pieces.len() * PAGE_BYTES < limit.max(1)
+                !page.dirty().is_empty() && before && run.pieces.len() < most
             });
             let Some(page) = page else { break };
             let range = page.dirty().clone();

@@ -113,7 +113,7 @@ fn small_files_that_are_read_or_written_once_cost_no_more_requests_than_without_
         let requests = |dax| {
             let mut server = FakeServer::new();
             for at in 0..21 {
-                server.file(&format!("{at}"), content(8000));
+                server.file(format!("{at}"), content(8000));
             }
             server.add_window(8 * MIB, 12);
             let channel = FakeChannel::new(server);
