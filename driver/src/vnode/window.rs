@@ -81,7 +81,7 @@ impl OpenFile {
         Ok(done)
     }
 
-    /// Maps more of the file, if that is better than reading or writing it by requests; whether it did.
+    /// Maps more of the file, if that is better than reading or writing it by requests; whether something is mapped there now.
     fn map_more(&self, mappable: &Mappable<'_>, wanted: &Wanted) -> Result<bool, Error> {
         let &Mappable { window, data } = mappable;
         let mut next = data.next_mapping(window, wanted, self.node.window_time());
@@ -91,6 +91,9 @@ impl OpenFile {
                 return Ok(false);
             }
             self.node.find_end(data, self.open_fh())?;
+            if data.is_mapped_for(wanted, self.node.window_time()) {
+                return Ok(true);
+            }
             next = data.next_mapping(window, wanted, self.node.window_time());
         }
         match next {

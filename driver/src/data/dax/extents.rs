@@ -303,6 +303,15 @@ impl FileData {
         }
     }
 
+    /// Whether what is wanted is mapped, at its beginning at least.
+    pub(crate) fn is_mapped_for(&self, wanted: &Wanted, now: Instant) -> bool {
+        let state = self.state.read();
+        state.extents.as_ref().is_some_and(|extents| {
+            let found = extents.find(wanted.offset).filter(|(_, extent)| extent.is_writable || !wanted.is_write);
+            found.is_some() && wanted.offset < extents.usable_end(state.eof, now)
+        })
+    }
+
     /// Whether it is worth a request to find out where the file ends, for a range that is not mapped.
     pub(crate) fn is_worth_asking(&self, wanted: &Wanted) -> bool {
         self.state.write().extents.as_mut().is_some_and(|extents| extents.is_worth_asking(wanted))

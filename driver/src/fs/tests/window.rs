@@ -94,6 +94,25 @@ fn what_is_mapped_is_read_and_written_without_a_request() {
 }
 
 #[test]
+fn what_is_mapped_is_read_and_written_there_also_when_its_end_has_to_be_asked_for_again() {
+    for mode in [CacheMode::None, CacheMode::Auto] {
+        let mounted = mount(mode, 8 * MIB, 4 * MIB);
+        let file = OpenOptions::new().read(true).write(true).open(&mounted.fs, "f").unwrap();
+        file.write_all_at(0, &content(4 * MIB)).unwrap();
+        for at in [5000, 3 * MIB as u64] {
+            mounted.advance(Duration::from_secs(2));
+            let sent = mounted.sent_by(|| file.read_at(at, &mut [0; 4096]).unwrap());
+            assert_eq!(sent, (4096, vec![opcode::GETATTR]), "{mode:?}");
+            mounted.advance(Duration::from_secs(2));
+            let sent = mounted.sent_by(|| file.write_all_at(at, b"written").unwrap());
+            assert_eq!(sent.1, [opcode::GETATTR], "{mode:?}");
+        }
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn the_end_of_a_file_is_never_mapped_and_a_small_file_not_at_all() {
     let mounted = mount(CacheMode::Auto, 8 * MIB, 4095);
     for _ in 0..5 {

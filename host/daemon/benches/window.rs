@@ -1,0 +1,118 @@
+//! What it costs to read through the DAX window, against reading by requests, and against the host's own mapping of the
+//! same file, as ratios of sides that run in turns: medians over the rounds.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use common::{Daemon, Folder};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::os::unix::fs::symlink;
+use std::time::Instant;
+use virtio_fs::{CacheMode, CacheOptions, Dax, MountOptions, VirtioFs};
+use virtio_fs_vhost_user::{GuestHal, connect};
+
+const ROUNDS: usize = 21;
+const FILE_BYTES: usize = 64 << 20;
+const STEP_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 4096;
+/// Random reads in a round.
+const READS: usize = 5_000;
+
+fn mount(daemon: &Daemon, dax: Dax) -> VirtioFs {
+    let (transport, platform) = connect(daemon.socket(), "share").unwrap_or_else(|error| panic!("{error}"));
+    // What is not read through the window is read by requests.
+    let mode = if dax == Dax::Never { CacheMode::None } else { CacheMode::Auto };
+    let cache = CacheOptions { mode, ..CacheOptions::default() };
+    VirtioFs::mount::<GuestHal>(transport, platform, &MountOptions { cache, dax, ..MountOptions::default() }).unwrap()
+}
+
+/// The host's own mapping of a file.
+struct HostMapping(*const u8);
+
+impl HostMapping {
+    fn new(file: &File) -> Self {
+        // SAFETY: a new mapping, in a place that the system chooses.
+        let start = unsafe { mmap(std::ptr::null_mut(), FILE_BYTES, ProtFlags::READ, MapFlags::SHARED, file, 0) };
+        Self(start.unwrap().cast())
+    }
+
+    fn read(&self, offset: usize, buffer: &mut [u8]) {
+        assert!(offset + buffer.len() <= FILE_BYTES);
+        // SAFETY: so much is mapped, for as long as the process lives; nobody writes to the file.
+        unsafe { std::ptr::copy_nonoverlapping(self.0.add(offset), buffer.as_mut_ptr(), buffer.len()) };
+        black_box(buffer);
+    }
+}
+
+/// Seconds that `read` takes for all these offsets.
+fn timed(offsets: &[usize], mut read: impl FnMut(usize)) -> f64 {
+    let start = Instant::now();
+    offsets.iter().for_each(|&offset| read(offset));
+    start.elapsed().as_secs_f64()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The median of the rounds' ratios, and of the sides.
+fn compare(name: &str, aim: &str, one: &[f64], other: &[f64], unit: impl Fn(f64) -> String) {
+    let ratio = median(one.iter().zip(other).map(|(one, other)| one / other).collect());
+    let [one, other] = [one, other].map(|side| unit(median(side.to_vec())));
+    println!("{name}: {one} against {other}, ratio {ratio:.2} ({aim})");
+}
+
+fn main() {
+    let folder = Folder::in_memory();
+    fs::create_dir(folder.path().join("share")).unwrap();
+    let content: Vec<u8> = (0..FILE_BYTES as u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
+    fs::write(folder.path().join("share/file"), &content).unwrap();
+    let with_window = Daemon::start_in(folder, &["--window", "64M"]);
+    let second = Folder::new();
+    symlink(with_window.share(), second.path().join("share")).unwrap();
+    let without = Daemon::start_in(second, &[]);
+    let (mapped_fs, asked_fs) = (mount(&with_window, Dax::Always), mount(&without, Dax::Never));
+    let (mapped, asked) = (mapped_fs.open("file").unwrap(), asked_fs.open("file").unwrap());
+    let host = HostMapping::new(&File::open(with_window.file("file")).unwrap());
+
+    let mut buffer = vec![0; STEP_BYTES];
+    let steps: Vec<usize> = (0..FILE_BYTES).step_by(STEP_BYTES).collect();
+    for &at in &steps {
+        assert_eq!(mapped.read_at(at as u64, &mut buffer).unwrap(), STEP_BYTES);
+        assert!(buffer == content[at..at + STEP_BYTES]);
+        host.read(at, &mut buffer);
+    }
+    let before = mapped_fs.statistics();
+    let mut seed = 1_u32;
+    let mut random = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % (FILE_BYTES / PIECE_BYTES) * PIECE_BYTES
+    };
+    let (mut random_times, mut sequential_times) = ([const { Vec::new() }; 3], [const { Vec::new() }; 2]);
+    for _ in 0..ROUNDS {
+        let offsets: Vec<usize> = (0..READS).map(|_| random()).collect();
+        let piece = &mut buffer[..PIECE_BYTES];
+        random_times[0].push(timed(&offsets, |at| _ = mapped.read_at(at as u64, piece).unwrap()));
+        random_times[1].push(timed(&offsets, |at| host.read(at, piece)));
+        random_times[2].push(timed(&offsets, |at| _ = asked.read_at(at as u64, piece).unwrap()));
+        sequential_times[0].push(timed(&steps, |at| _ = mapped.read_at(at as u64, &mut buffer).unwrap()));
+        sequential_times[1].push(timed(&steps, |at| host.read(at, &mut buffer)));
+    }
+    let sent: u64 = ["READ", "SETUPMAPPING"]
+        .map(|name| mapped_fs.statistics().requests_of(name) - before.requests_of(name))
+        .iter()
+        .sum();
+    assert_eq!(sent, 0, "not all was mapped");
+    assert!(asked_fs.statistics().requests_of("READ") >= (ROUNDS * READS) as u64);
+
+    let nanoseconds = |seconds: f64| format!("{:.0} ns", seconds * 1e9 / READS as f64);
+    let rate = |seconds: f64| format!("{:.2} GB/s", FILE_BYTES as f64 / seconds / 1e9);
+    let [window, memory, requests] = &random_times;
+    compare("4 KiB at random, READ against the window", "aim 5 at least", requests, window, nanoseconds);
+    compare("4 KiB at random, the window against the host's mapping", "aim 1.5 at most", window, memory, nanoseconds);
+    let [window, memory] = &sequential_times;
+    compare("1 MiB in sequence, the window against the host's mapping", "aim 1.2 at most", window, memory, rate);
+}
