@@ -2,7 +2,7 @@
 
 use super::{XorShift, opcode};
 use crate::session::{Channel, Limits, Reply, Request, Traffic};
-use crate::virtio::{Device, Transport};
+use crate::virtio::{Device, SharedMemory, Transport};
 use crate::wire::Unique;
 use crate::{Errno, Error, Hal, Instant, MountOptions, NodeId, Platform, Timestamp, VirtioFs};
 use alloc::boxed::Box;
@@ -240,6 +240,10 @@ impl Channel for FaultyChannel {
 
     fn wake(&self) {
         self.channel.wake();
+    }
+
+    fn window(&self) -> Option<Arc<SharedMemory>> {
+        self.channel.window()
     }
 
     fn traffic(&self) -> Traffic {
