@@ -12,16 +12,17 @@ kernel_glue::entry!(main);
 fn main(kernel: &Kernel) -> Result<(), Error> {
     let path = kernel.args().find(|&word| word != "writeback").unwrap_or("notes/year/june.txt");
     let (directory, _) = path.rsplit_once('/').unwrap_or(("/", path));
-    let said = kernel.cache_options()?;
+    let said = kernel.mount_options()?;
     // The mode of the command line, or one after the other.
     let modes = match kernel.arg("cache") {
-        Some(_) => &[said.mode][..],
+        Some(_) => &[said.cache.mode][..],
         None => &[CacheMode::None, CacheMode::Auto, CacheMode::Always],
     };
     for &mode in modes {
         // After `unmount` the device is found again, as if it were the first time.
         let device = pci::find::<KernelHal>(&mut kernel.pci(), kernel.arg("tag").unwrap_or("share"))?;
-        let options = MountOptions { cache: CacheOptions { mode, ..said.clone() }, ..MountOptions::default() };
+        let cache = CacheOptions { mode, ..said.cache.clone() };
+        let options = MountOptions { cache, ..said.clone() };
         let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &options)?;
 
         println!("{mode:?}");

@@ -16,7 +16,7 @@ kernel_glue::entry!(main);
 fn main(kernel: &Kernel) -> Result<(), Error> {
     let device = pci::find::<KernelHal>(&mut kernel.pci(), kernel.arg("tag").unwrap_or("share"))?;
     let credentials = Credentials { umask: 0o022, ..Credentials::default() };
-    let options = MountOptions { credentials, cache: kernel.cache_options()?, ..MountOptions::default() };
+    let options = MountOptions { credentials, ..kernel.mount_options()? };
     let fs = VirtioFs::mount::<KernelHal>(device, kernel.platform(), &options)?;
 
     let mut console = Console { fs: fs.clone(), platform: kernel.platform() };

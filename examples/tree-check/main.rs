@@ -11,14 +11,14 @@ use kernel_glue::{Kernel, KernelHal, print, println};
 use sha2::{Digest, Sha256};
 use virtio_fs::virtio::pci;
 use virtio_fs::vnode::Node;
-use virtio_fs::{Attr, Errno, Error, FileType, MountOptions, OpenFlags, Timestamp, VirtioFs, fs};
+use virtio_fs::{Attr, Errno, Error, FileType, OpenFlags, Timestamp, VirtioFs, fs};
 
 kernel_glue::entry!(main);
 
 fn main(kernel: &Kernel) -> Result<(), Error> {
     let tag = kernel.arg("tag").unwrap_or("share");
     let device = pci::find::<KernelHal>(&mut kernel.pci(), tag)?;
-    let mut options = MountOptions { cache: kernel.cache_options()?, ..MountOptions::default() };
+    let mut options = kernel.mount_options()?;
     if let Some(seconds) = kernel.arg("timeout") {
         let seconds = seconds.parse().map_err(|_| Error::Invalid(Errno::EINVAL))?;
         options.device.request_timeout = Duration::from_secs(seconds);

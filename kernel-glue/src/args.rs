@@ -1,7 +1,8 @@
 //! The kernel's command line: words separated by white space, `key=value` or positional. What follows the word `-c` is
 //! text for a program of the kernel's, and no words.
 
-use virtio_fs::{CacheMode, CacheOptions, Errno, Error};
+use core::time::Duration;
+use virtio_fs::{CacheMode, Dax, MountOptions};
 
 /// What separates the words from the text behind them.
 const COMMAND: &str = "-c";
@@ -38,26 +39,90 @@ pub(crate) fn positional(command_line: &str) -> impl Iterator<Item = &str> {
     words(command_line).filter(|word| !word.contains('='))
 }
 
-/// What is to be cached, by the words `cache=none`, `cache=auto` or `cache=always`, and `writeback`.
-///
-/// # Errors
-///
-/// `EINVAL` if there is no such mode.
-pub(crate) fn cache(command_line: &str) -> Result<CacheOptions, Error> {
-    let mode = match value(command_line, "cache") {
-        None => CacheMode::default(),
-        Some("none") => CacheMode::None,
-        Some("auto") => CacheMode::Auto,
-        Some("always") => CacheMode::Always,
-        Some(_) => return Err(Error::Invalid(Errno::EINVAL)),
+/// A word, or a part of one, that says nothing of a mount that is understood.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Wrong<'a> {
+    pub(crate) option: &'a str,
+    pub(crate) why: &'static str,
+}
+
+/// How to mount, by the words `cache=MODE`, `writeback`, and `mount=NAME=VALUE[,NAME=VALUE...]`, whose names are those of
+/// [`MountOptions`] and [`CacheOptions`](virtio_fs::CacheOptions).
+pub(crate) fn mount(command_line: &str) -> Result<MountOptions, Wrong<'_>> {
+    let mut options = MountOptions::default();
+    if let Some(mode) = value(command_line, "cache") {
+        options.cache.mode = cache_mode(mode).map_err(|why| Wrong { option: mode, why })?;
+    }
+    options.cache.writeback = positional(command_line).any(|word| word == "writeback");
+    for option in value(command_line, "mount").into_iter().flat_map(|said| said.split(',')) {
+        set(&mut options, option).map_err(|why| Wrong { option, why })?;
+    }
+    Ok(options)
+}
+
+/// Does what one `NAME=VALUE` says; an error says what is wrong with it.
+fn set(options: &mut MountOptions, option: &str) -> Result<(), &'static str> {
+    let (name, value) = option.split_once('=').ok_or("it is no NAME=VALUE")?;
+    let cache = &mut options.cache;
+    match name {
+        "entry_timeout" => cache.entry_timeout = Some(seconds(value)?),
+        "attr_timeout" => cache.attr_timeout = Some(seconds(value)?),
+        "negative_timeout" => cache.negative_timeout = Some(seconds(value)?),
+        "max_entries" => cache.max_entries = value.parse().map_err(|_| "its value is a whole number")?,
+        "max_data_bytes" => cache.max_data_bytes = bytes(value)?,
+        "dirty_age" => cache.dirty_age = seconds(value)?,
+        "lazy_open" => cache.lazy_open = on_or_off(value)?,
+        "read_only" => options.read_only = on_or_off(value)?,
+        "dax" => options.dax = dax(value)?,
+        _ => return Err("there is no mount option of this name"),
+    }
+    Ok(())
+}
+
+fn cache_mode(word: &str) -> Result<CacheMode, &'static str> {
+    match word {
+        "none" => Ok(CacheMode::None),
+        "auto" => Ok(CacheMode::Auto),
+        "always" => Ok(CacheMode::Always),
+        _ => Err("cache is none, auto or always"),
+    }
+}
+
+fn dax(word: &str) -> Result<Dax, &'static str> {
+    match word {
+        "never" => Ok(Dax::Never),
+        "inode" => Ok(Dax::Inode),
+        "always" => Ok(Dax::Always),
+        _ => Err("its value is never, inode or always"),
+    }
+}
+
+fn on_or_off(word: &str) -> Result<bool, &'static str> {
+    match word {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("its value is on or off"),
+    }
+}
+
+fn seconds(word: &str) -> Result<Duration, &'static str> {
+    word.parse().map(Duration::from_secs).map_err(|_| "its value is a whole number of seconds")
+}
+
+fn bytes(word: &str) -> Result<usize, &'static str> {
+    let (digits, unit) = match word.as_bytes().last() {
+        Some(b'K') => (&word[..word.len() - 1], 1 << 10),
+        Some(b'M') => (&word[..word.len() - 1], 1 << 20),
+        _ => (word, 1),
     };
-    let writeback = positional(command_line).any(|word| word == "writeback");
-    Ok(CacheOptions { mode, writeback, ..CacheOptions::default() })
+    let bytes = digits.parse().ok().and_then(|number: usize| number.checked_mul(unit));
+    bytes.ok_or("its value is a number of bytes, also with K or M behind it")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use virtio_fs::CacheOptions;
 
     #[test]
     fn a_value_ends_at_white_space_and_may_contain_an_equals_sign() {
@@ -91,6 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_cached_is_a_mode_and_whether_writes_are_collected() {
+        let cache = |line| mount(line).map(|options| options.cache);
         assert_eq!(cache("tag=share"), Ok(CacheOptions::default()));
         let expected = CacheOptions { mode: CacheMode::Always, writeback: true, ..CacheOptions::default() };
         assert_eq!(cache("writeback cache=always"), Ok(expected));
@@ -98,7 +164,53 @@ mod tests {
             cache("cache=none -c writeback").map(|cache| (cache.mode, cache.writeback)),
             Ok((CacheMode::None, false))
         );
-        assert_eq!(cache("cache=never"), Err(Error::Invalid(Errno::EINVAL)));
+        assert_eq!(cache("cache=never").map_err(|wrong| wrong.option), Err("never"));
+    }
+
+    #[test]
+    fn each_mount_option_is_understood() {
+        let timeouts = "entry_timeout=0,attr_timeout=2,negative_timeout=3,dirty_age=4";
+        let line = format!("mount={timeouts},max_entries=9,max_data_bytes=64K,lazy_open=off,read_only=on,dax=always");
+        let options = mount(&line).unwrap();
+        let expected = CacheOptions {
+            entry_timeout: Some(Duration::ZERO),
+            attr_timeout: Some(Duration::from_secs(2)),
+            negative_timeout: Some(Duration::from_secs(3)),
+            dirty_age: Duration::from_secs(4),
+            max_entries: 9,
+            max_data_bytes: 64 << 10,
+            lazy_open: false,
+            ..CacheOptions::default()
+        };
+        assert_eq!((options.cache, options.read_only, options.dax), (expected, true, Dax::Always));
+        let data_bytes = |line| mount(line).unwrap().cache.max_data_bytes;
+        assert_eq!([data_bytes("mount=max_data_bytes=5"), data_bytes("mount=max_data_bytes=3M")], [5, 3 << 20]);
+        for (word, dax) in [("never", Dax::Never), ("inode", Dax::Inode)] {
+            assert_eq!(mount(&format!("mount=dax={word}")).unwrap().dax, dax);
+        }
+        let options = mount("cache=always mount=dax=never,lazy_open=on,read_only=off").unwrap();
+        assert_eq!((options.cache.mode, options.dax), (CacheMode::Always, Dax::Never));
+        assert!(options.cache.lazy_open && !options.read_only);
+    }
+
+    #[test]
+    fn wrong_mount_options_are_named() {
+        for (said, option) in [
+            ("entri_timeout=1", "entri_timeout=1"),
+            ("dax=never,dax", "dax"),
+            ("dax=sometimes", "dax=sometimes"),
+            ("lazy_open=0,dax=never", "lazy_open=0"),
+            ("dirty_age=1.5", "dirty_age=1.5"),
+            ("attr_timeout=-1", "attr_timeout=-1"),
+            ("max_entries=", "max_entries="),
+            ("max_data_bytes=M", "max_data_bytes=M"),
+            ("max_data_bytes=99999999999999M", "max_data_bytes=99999999999999M"),
+            ("dax=never,", ""),
+            ("", ""),
+        ] {
+            let line = format!("tag=share mount={said}");
+            assert_eq!(mount(&line).expect_err(said).option, option);
+        }
     }
 
     #[test]

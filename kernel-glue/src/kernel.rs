@@ -1,11 +1,12 @@
 //! What `main` is given.
 
+use crate::args::Wrong;
 use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::{KernelPlatform, PciConfiguration, args, exit, println};
 use alloc::sync::Arc;
 use core::fmt::Display;
 use spin::Once;
-use virtio_fs::{CacheOptions, Error, Platform};
+use virtio_fs::{Errno, Error, MountOptions, Platform};
 
 /// The kernel: what the driver and an example ask for.
 pub struct Kernel {
@@ -35,14 +36,17 @@ impl Kernel {
         args::command(self.command_line())
     }
 
-    /// What a mount is to cache, by the words `cache=none`, `cache=auto` or `cache=always`, and `writeback` of the command
-    /// line.
+    /// How to mount, by the words `cache=none`, `cache=auto` or `cache=always`, `writeback`, and
+    /// `mount=NAME=VALUE[,NAME=VALUE...]` of the command line; `qemu-scripts/run --help` has the names.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is no such mode.
-    pub fn cache_options(&self) -> Result<CacheOptions, Error> {
-        args::cache(self.command_line())
+    /// `EINVAL` for what is not understood, which is logged as an error.
+    pub fn mount_options(&self) -> Result<MountOptions, Error> {
+        args::mount(self.command_line()).map_err(|Wrong { option, why }| {
+            log::error!("mount option '{option}': {why}");
+            Error::Invalid(Errno::EINVAL)
+        })
     }
 
     /// The whole command line.
