@@ -13,8 +13,8 @@ use virtio_fs::{CacheMode, CacheOptions, Dax, Errno, Error, MountOptions, Virtio
 kernel_glue::entry!(main);
 
 const ADDITIONS: u64 = 200_000;
-/// Where in the file the numbers are: how many guests have come, how many have counted, and what they count. Behind them
-/// each guest has a place for its text.
+/// Where in the file the numbers are: how many guests have come, how many have counted, and what they count. Behind
+/// them each guest has a place for its text.
 const COME: u64 = 0;
 const DONE: u64 = 8;
 const COUNT: u64 = 16;
@@ -59,7 +59,8 @@ fn main(kernel: &Kernel) -> Result<(), Error> {
     fs.unmount()
 }
 
-/// Waits until all guests are here, by a number that each of them raises. If the file was counted in before, it was by all.
+/// Waits until all guests are here, by a number that each of them raises. If the file was counted in before, it was by
+/// all.
 fn meet(kernel: &Kernel, shared: &Mapping, number: u64, guests: u64) -> Result<(), Error> {
     shared.fetch_add_u64(number, 1)?;
     let platform = kernel.platform();
