@@ -100,10 +100,11 @@ build_sample_tree() {
 	sample_tree=$CARGO_TARGET_DIR/release/sample-tree
 }
 
-# Builds the file system daemon with a DAX window, and sets own_daemon to it.
+# Builds the file system daemon of this project, and sets own_daemon to it.
 build_own_daemon() {
-	(cd "$repo" && cargo build --quiet --release -p virtio-fs-daemon) >&2 || fail "host/daemon could not be built"
 	own_daemon=$CARGO_TARGET_DIR/release/virtio-fs-daemon
+	[ -x "$own_daemon" ] || say "builds host/daemon, which serves the guests"
+	(cd "$repo" && cargo build --quiet --release -p virtio-fs-daemon) >&2 || fail "host/daemon could not be built"
 }
 
 # Can programs be linked with this library?
