@@ -1,10 +1,13 @@
 //! The served tree, through the driver.
 
 mod common;
+// The platform of the tests of the native front end.
+#[path = "../../vhost-user/tests/many_cpus/mod.rs"]
+mod many_cpus;
 
 use common::Daemon;
 use common::guest::Machine;
-use std::cell::Cell;
+use many_cpus::{CPU, ManyCpus};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use virtio_fs::{CacheMode, CacheOptions, Errno, Error, Instant, MountOptions, Platform, Timestamp, VirtioFs};
+use virtio_fs::{CacheMode, CacheOptions, Errno, Error, MountOptions, VirtioFs};
 use virtio_fs_vhost_user::{ConnectOptions, GuestHal, NativePlatform, VhostUserTransport, connect_with};
 
 /// Without caches each call is a request.
@@ -138,34 +141,6 @@ fn a_read_only_folder_can_be_read_and_not_changed() {
     refused(guest.rename("link", "other"));
     check_tree(&daemon, &guest);
     guest.unmount().unwrap();
-}
-
-thread_local!(static CPU: Cell<usize> = const { Cell::new(0) });
-
-/// A platform on which each thread has a CPU of its choice.
-struct ManyCpus(Arc<NativePlatform>);
-
-// SAFETY: `revoke_dma` is left at answering that it did nothing.
-unsafe impl Platform for ManyCpus {
-    fn now(&self) -> Instant {
-        self.0.now()
-    }
-
-    fn wall_clock(&self) -> Timestamp {
-        self.0.wall_clock()
-    }
-
-    fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool {
-        self.0.wait_until(deadline, ready)
-    }
-
-    fn wake(&self) {
-        self.0.wake();
-    }
-
-    fn cpu(&self) -> usize {
-        CPU.get()
-    }
 }
 
 #[test]

@@ -119,8 +119,9 @@ fn mount_driver(socket: &Path, options: &Options) -> Result<(VirtioFs, Arc<Nativ
     let (transport, platform) =
         connect_with(socket, TAG, ConnectOptions { request_queues, ..ConnectOptions::default() })?;
     let device = DeviceOptions { request_queues, request_timeout: options.request_timeout, ..DeviceOptions::default() };
-    let (cache, permissions, read_only) = (options.cache.clone(), options.permissions, options.read_only);
-    let options = MountOptions { cache, device, permissions, read_only, ..MountOptions::default() };
+    let (cache, dax) = (options.cache.clone(), options.dax);
+    let (permissions, read_only) = (options.permissions, options.read_only);
+    let options = MountOptions { cache, dax, device, permissions, read_only, ..MountOptions::default() };
     Ok((VirtioFs::mount::<GuestHal>(transport, platform.clone(), &options)?, platform))
 }
 

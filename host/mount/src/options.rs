@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 use virtio_fs::virtio::DeviceOptions;
-use virtio_fs::{CacheMode, CacheOptions, Permissions};
+use virtio_fs::{CacheMode, CacheOptions, Dax, Permissions};
 
 pub(crate) const HELP: &str = "\
 usage: virtio-fs-mount [OPTION]... SOURCE MOUNTPOINT [-- VIRTIOFSD-ARGUMENT...]
@@ -25,6 +25,8 @@ Mounts what the virtio-fs driver sees, so that any program can be tried on it, a
       --cache-size BYTES    how much data is kept at most; K or M may follow the number (default: 16M)
       --cache-entries N     how many names are kept at most (default: 10000)
       --eager-open          open files at the daemon when they are opened, not when a request needs that
+      --dax FILES           which files are read and written through the device's DAX window, if it has one: `never`,
+                            `inode` (default: those that the daemon marks) or `always`
       --permissions WHO     who checks permissions: `driver` (default) or `server`
       --owner-only          only the user who mounts may use it (always so, but for root, without --allow-other)
       --allow-other         all users may use it (root: default; others need `user_allow_other` in /etc/fuse.conf)
@@ -63,6 +65,7 @@ pub(crate) struct Options {
     pub(crate) read_only: bool,
     /// What the driver keeps.
     pub(crate) cache: CacheOptions,
+    pub(crate) dax: Dax,
     pub(crate) permissions: Permissions,
     /// `None`: as it is the custom for this user.
     pub(crate) allow_other: Option<bool>,
@@ -89,6 +92,7 @@ impl Command {
             foreground: false,
             read_only: false,
             cache: CacheOptions { mode: CacheMode::None, ..CacheOptions::default() },
+            dax: Dax::default(),
             permissions: Permissions::Driver,
             allow_other: None,
             kernel_cache: Duration::ZERO,
@@ -137,6 +141,7 @@ impl Command {
                     options.cache.lazy_open = false;
                     of_cache = Some("--eager-open");
                 }
+                Long("dax") => options.dax = parser.value()?.parse_with(dax)?,
                 Long("permissions") => options.permissions = parser.value()?.parse_with(permissions)?,
                 Long("owner-only") => options.allow_other = Some(false),
                 Long("allow-other") => options.allow_other = Some(true),
@@ -190,6 +195,15 @@ fn size(word: &str) -> Result<usize, &'static str> {
     bytes.ok_or("it is a number of bytes, or one with K or M behind it")
 }
 
+fn dax(word: &str) -> Result<Dax, &'static str> {
+    match word {
+        "never" => Ok(Dax::Never),
+        "inode" => Ok(Dax::Inode),
+        "always" => Ok(Dax::Always),
+        _ => Err("it is `never`, `inode` or `always`"),
+    }
+}
+
 fn permissions(word: &str) -> Result<Permissions, &'static str> {
     match word {
         "driver" => Ok(Permissions::Driver),
@@ -222,7 +236,7 @@ mod tests {
         let options = options("dir mnt");
         assert_eq!((options.source, options.mountpoint), ("dir".into(), "mnt".into()));
         assert_eq!((options.permissions, options.kernel_cache), (Permissions::Driver, Duration::ZERO));
-        assert_eq!(options.cache.mode, CacheMode::None);
+        assert_eq!((options.cache.mode, options.dax), (CacheMode::None, Dax::Inode));
         assert!(!options.foreground && !options.read_only && options.daemon_arguments.is_empty());
     }
 
@@ -262,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn which_files_go_through_the_window_is_said_in_a_word() {
+        for (word, dax) in [("never", Dax::Never), ("inode", Dax::Inode), ("always", Dax::Always)] {
+            assert_eq!(options(&format!("--dax {word} dir mnt")).dax, dax);
+        }
+    }
+
+    #[test]
     fn what_stands_behind_the_dashes_is_for_virtiofsd() {
         let options = options("-f dir mnt -- --posix-acl -f -- x");
         assert_eq!(options.daemon_arguments, ["--posix-acl", "-f", "--", "x"]);
@@ -283,6 +304,7 @@ mod tests {
             ("a b --cache auto --cache-size 1G", "1G"),
             ("a b --cache auto --cache-size 99999999999999999999", "99999999999999999999"),
             ("a b --cache auto --cache-size 99999999999999M", "99999999999999M"),
+            ("a b --dax sometimes", "sometimes"),
             ("a b --queues 0", "0"),
             ("a b --request-timeout 1.5", "1.5"),
             ("a b --foreground=1", "--foreground"),

@@ -2,10 +2,11 @@
 
 mod common;
 mod fake_backend;
+mod many_cpus;
 
 use fake_backend::FakeBackend;
+use many_cpus::{CPU, ManyCpus};
 use rustix::fs::MemfdFlags;
-use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use vhost::vhost_user::VhostUserFrontendReqHandler;
 use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags};
 use virtio_fs::test_utils::FakeServer;
 use virtio_fs::virtio::{Config, DeviceOptions, DeviceStatus, SharedMemoryRegion, Transport};
-use virtio_fs::{Error, Hal, Instant, MountOptions, Platform, Timestamp, VirtioFs};
+use virtio_fs::{Error, Hal, MountOptions, VirtioFs};
 use virtio_fs_vhost_user::{ConnectOptions, GuestHal, NativePlatform, VhostUserTransport, connect, connect_with};
 
 fn connect_queues(backend: &FakeBackend, request_queues: u16) -> (VhostUserTransport, Arc<NativePlatform>) {
@@ -30,36 +31,6 @@ fn the_device_has_as_many_request_queues_as_are_wanted_and_offered() {
         assert_eq!(Config::read(&transport).unwrap().request_queues, u32::from(given));
         assert_eq!(transport.max_queue_size(given), 1024);
         assert_eq!(transport.max_queue_size(given + 1), 0);
-    }
-}
-
-thread_local! {
-    static CPU: Cell<usize> = const { Cell::new(0) };
-}
-
-/// A platform on which each thread has a CPU of its choice.
-struct ManyCpus(Arc<NativePlatform>);
-
-// SAFETY: `revoke_dma` is left at answering that it did nothing.
-unsafe impl Platform for ManyCpus {
-    fn now(&self) -> Instant {
-        self.0.now()
-    }
-
-    fn wall_clock(&self) -> Timestamp {
-        self.0.wall_clock()
-    }
-
-    fn wait_until(&self, deadline: Instant, ready: &mut dyn FnMut() -> bool) -> bool {
-        self.0.wait_until(deadline, ready)
-    }
-
-    fn wake(&self) {
-        self.0.wake();
-    }
-
-    fn cpu(&self) -> usize {
-        CPU.get()
     }
 }
 

@@ -8,8 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use virtio_fs::fs::{File, OpenOptions};
-use virtio_fs::virtio::DeviceOptions;
-use virtio_fs::{Access, CacheMode, Errno, Error, MountOptions, VirtioFs};
+use virtio_fs::virtio::{DeviceOptions, Transport};
+use virtio_fs::{Access, CacheMode, Errno, Error, Hal, MountOptions, VirtioFs};
+use virtio_fs_vhost_user::{GuestHal, connect};
 
 const BYTES: usize = 4 * MIB + 100;
 
@@ -119,6 +120,63 @@ fn a_mapping_that_is_never_answered_ends_the_mount_and_a_new_one_is_right() {
     let mut expected = content(BYTES);
     expected[..MIB].fill(9);
     expect_content_afterwards(daemon.ends().1, &expected);
+}
+
+/// What times out is none of the window's requests, and the daemon goes on to serve.
+#[test]
+fn a_reset_with_mappings_in_use_ends_them_and_the_same_daemon_serves_a_new_mount() {
+    for mode in MODES {
+        let faults = ["--window", "8M", "--inject", "statfs,times=1:drop"];
+        let mut daemon = daemon_in_memory(&faults, fill);
+        let device = DeviceOptions { request_timeout: Duration::from_millis(300), ..DeviceOptions::default() };
+        let (transport, platform) = connect(daemon.socket(), "share").expect("a connection");
+        let window = transport.shared_memory(0).expect("a window");
+        let mount_options = MountOptions { device, ..options(mode) };
+        let fs = VirtioFs::mount::<GuestHal>(transport, platform, &mount_options).expect("a mount");
+        let file = open(&fs);
+        file.write_all_at(0, &vec![9; 3 * MIB]).unwrap();
+        let mapping = file.map(8192..20_000, Access::READ | Access::WRITE).unwrap();
+        mapping.write_at(8, &[6; 100]).unwrap();
+        assert!(daemon.stat("maps live") >= 2, "{mode:?}");
+        assert!(matches!(fs.root().statfs(), Err(Error::Device(_))), "{mode:?}");
+
+        let is_gone =
+            |result: Result<(), Error>| assert!(matches!(result, Err(Error::Device(_))), "{mode:?}: {result:?}");
+        let mut seen = [0; 100];
+        is_gone(mapping.read_at(8, &mut seen));
+        is_gone(mapping.write_at(8, &[1; 100]));
+        is_gone(mapping.load_u32(8).map(drop));
+        is_gone(mapping.load_u64(8).map(drop));
+        is_gone(mapping.store_u32(8, 1));
+        is_gone(mapping.store_u64(8, 1));
+        is_gone(mapping.fetch_add_u32(8, 1).map(drop));
+        is_gone(mapping.fetch_add_u64(8, 1).map(drop));
+        is_gone(mapping.compare_exchange_u32(8, 0, 1).map(drop));
+        is_gone(mapping.compare_exchange_u64(8, 0, 1).map(drop));
+        is_gone(mapping.flush());
+        is_gone(file.read_at(0, &mut seen).map(drop));
+        is_gone(file.write_at(0, &seen).map(drop));
+        is_gone(file.map(0..4096, Access::READ).map(drop));
+        // Nothing is mapped there any more, and nobody has written where it was.
+        let words = window.length_bytes as usize / 8;
+        // SAFETY: inside the region, whose transport lives as long as the mount.
+        let place = unsafe { GuestHal::mmio_phys_to_virt(window.address, window.length_bytes as usize) };
+        // SAFETY: as above.
+        let is_untouched = (0..words).all(|word| unsafe { place.cast::<u64>().add(word).read_volatile() } == 0);
+        assert!(is_untouched, "{mode:?}");
+        drop((mapping, file, fs));
+
+        let mut expected = content(BYTES);
+        expected[..3 * MIB].fill(9);
+        expected[8200..8300].fill(6);
+        assert!(fs::read(daemon.file("file")).unwrap() == expected, "{mode:?}");
+        daemon.waits_for_a_front_end(2);
+        assert_eq!(daemon.stat("maps live"), 0);
+        let fs = mount(&daemon, &options(mode));
+        expect_content(&open(&fs), &expected);
+        assert!(requests(&fs, &["SETUPMAPPING"]) > 0);
+        fs.unmount().unwrap();
+    }
 }
 
 #[test]
