@@ -41,8 +41,8 @@ pub(crate) fn writes_back() -> bool {
     mount_options().cache.writeback
 }
 
-/// Whether files are read and written through a window.
-pub(crate) fn maps() -> bool {
+/// Whether the tests' mounts read and write files through a window, and so can map them.
+pub fn maps() -> bool {
     mount_options().dax == Dax::Always
 }
 

@@ -5,7 +5,7 @@ use crate::step::{Layer, Op, Slot, Text, Time};
 use crate::thread::User;
 use std::collections::BTreeMap;
 use virtio_fs::fs::File;
-use virtio_fs::vnode::{Durability, Node, OpenFile};
+use virtio_fs::vnode::{Durability, Mapping, Node, OpenFile};
 use virtio_fs::{
     Access, AllocateFlags, Attr, Error, OpenFlags, RenameFlags, SetAttr, SetTime, Timestamp, VirtioFs, XattrFlags,
 };
@@ -16,6 +16,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 pub(crate) struct Guest {
     pub(crate) fs: VirtioFs,
     pub(crate) files: BTreeMap<Slot, Opened>,
+    mappings: BTreeMap<Slot, Mapping>,
 }
 
 /// An open file, by the layer that opened it.
@@ -35,11 +36,12 @@ impl Opened {
 
 impl Guest {
     pub(crate) fn new(fs: VirtioFs) -> Self {
-        Self { fs, files: BTreeMap::new() }
+        Self { fs, files: BTreeMap::new(), mappings: BTreeMap::new() }
     }
 
-    /// Closes what is open.
+    /// Closes what is open, and unmaps what is mapped.
     pub(crate) fn close_all(&mut self) {
+        self.mappings.clear();
         self.files.clear();
     }
 
@@ -64,9 +66,35 @@ impl Guest {
                 Opened::OpenFile(file) => file.close(),
                 Opened::File(file) => file.close(),
             }),
+            &Op::Map { slot, mapping, offset, length, writable } => {
+                self.mappings.remove(&mapping);
+                let file = self.files.get(&slot).expect("an open file").as_open_file();
+                let access = if writable { Access::READ | Access::WRITE } else { Access::READ };
+                self.mappings.insert(mapping, file.map(offset..offset + length, access)?);
+                Ok(Value::Done)
+            }
+            Op::Unmap { mapping } => {
+                self.mappings.remove(mapping).expect("a mapping");
+                Ok(Value::Done)
+            }
+            Op::MapRead { .. } | Op::MapWrite { .. } | Op::MapAdd { .. } => on_mapping(&self.mappings, op),
             op if op.slot().is_some() => on_file(&self.files, op),
             op => on_path(&fs, op),
         }
+    }
+}
+
+fn on_mapping(mappings: &BTreeMap<Slot, Mapping>, op: &Op) -> Result<Value> {
+    let mapping = |name: &Slot| mappings.get(name).expect("a mapping");
+    match op {
+        Op::MapRead { mapping: name, offset, length } => {
+            let mut buffer = vec![0; *length];
+            mapping(name).read_at(*offset, &mut buffer)?;
+            Ok(Value::Bytes(buffer.into()))
+        }
+        Op::MapWrite { mapping: name, offset, data } => done(mapping(name).write_at(*offset, &data.0)),
+        Op::MapAdd { mapping: name, offset, more } => mapping(name).fetch_add_u64(*offset, *more).map(Value::Number),
+        _ => unreachable!("it is not done to a mapping"),
     }
 }
 

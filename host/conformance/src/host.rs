@@ -11,6 +11,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::CapabilitySet;
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use virtio_fs::{Errno, FileType};
@@ -18,16 +19,33 @@ use virtio_fs::{Errno, FileType};
 /// A directory of the host that scripts run in by system calls.
 pub(crate) struct Host {
     root: PathBuf,
-    files: BTreeMap<Slot, (OwnedFd, User)>,
+    files: BTreeMap<Slot, Opened>,
+    mappings: BTreeMap<Slot, Mapped>,
+}
+
+struct Opened {
+    file: OwnedFd,
+    opener: User,
+    /// For the driver: what this asks of a file system depends on which it is.
+    is_direct: bool,
+}
+
+/// A range of a file that stands for a mapping of it: what memory accesses would do is done by system calls, so that it is an
+/// error to look behind the end.
+struct Mapped {
+    file: OwnedFd,
+    range: Range<u64>,
+    is_writable: bool,
 }
 
 impl Host {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.into(), files: BTreeMap::new() }
+        Self { root: root.into(), files: BTreeMap::new(), mappings: BTreeMap::new() }
     }
 
-    /// Closes what is open.
+    /// Closes what is open, and unmaps what is mapped.
     pub(crate) fn close_all(&mut self) {
+        self.mappings.clear();
         self.files.clear();
     }
 
@@ -50,14 +68,14 @@ impl Host {
             op => op.slot(),
         };
         let file = slot.and_then(|slot| self.files.get(&slot));
-        file.is_some_and(|(file, _)| fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0))
+        file.is_some_and(|opened| fs::fstat(&opened.file).is_ok_and(|stat| stat.st_nlink == 0))
     }
 
     /// Does `op`. Files that are made are opened with `open_flags` besides those of the step.
     pub(crate) fn run(&mut self, user: &User, op: &Op, open_flags: OFlags) -> Outcome {
-        let opener = op.slot().and_then(|slot| self.files.get(&slot)).map(|&(_, opener)| opener);
+        let opener = op.slot().and_then(|slot| self.files.get(&slot)).map(|opened| opened.opener);
         let user = opener.unwrap_or(*user);
-        let files = &mut self.files;
+        let (files, mappings) = (&mut self.files, &mut self.mappings);
         // A system may forbid links to what belongs to others (`fs.protected_hardlinks`), which POSIX does not.
         let kept = match op {
             Op::Link { .. } if user.uid != 0 => CapabilitySet::FOWNER,
@@ -66,24 +84,113 @@ impl Host {
         let outcome = as_user(&self.root, &user, kept, || match op {
             Op::Open { slot, path, flags, permissions } => {
                 let flags = OFlags::from_bits_retain(*flags) | OFlags::CLOEXEC;
+                let is_direct = flags.contains(OFlags::DIRECT);
+                let flags = flags - OFlags::DIRECT;
                 let flags = if flags.contains(OFlags::CREATE) { flags | open_flags } else { flags };
                 let opened = fs::open(path.0.as_slice(), flags, Mode::from_raw_mode((*permissions).into()))?;
                 // The driver has `opendir` for those.
                 if fs::FileType::from_raw_mode(fs::fstat(&opened)?.st_mode) == fs::FileType::Directory {
                     return Err(HostErrno::ISDIR);
                 }
-                files.insert(*slot, (opened, user));
+                files.insert(*slot, Opened { file: opened, opener: user, is_direct });
                 Ok(Value::Done)
             }
             Op::Close { slot } => {
                 files.remove(slot).expect("an open file");
                 Ok(Value::Done)
             }
+            &Op::Map { slot, mapping, offset, length, writable } => {
+                mappings.remove(&mapping);
+                let opened = files.get(&slot).expect("an open file");
+                mappings.insert(mapping, Mapped::new(opened, offset..offset + length, writable)?);
+                Ok(Value::Done)
+            }
+            Op::Unmap { mapping } => {
+                mappings.remove(mapping).expect("a mapping");
+                Ok(Value::Done)
+            }
+            Op::MapRead { .. } | Op::MapWrite { .. } | Op::MapAdd { .. } => on_mapping(mappings, op),
             op if op.slot().is_some() => on_file(files, op),
             op => on_path(op),
         });
         outcome.map_err(errno)
     }
+}
+
+impl Mapped {
+    fn new(opened: &Opened, range: Range<u64>, is_writable: bool) -> Result<Self> {
+        /// What the daemon maps is whole pages.
+        const UNIT: u64 = 4096;
+        let access = fs::fcntl_getfl(&opened.file)? & OFlags::RWMODE;
+        if access == OFlags::WRONLY || is_writable && access != OFlags::RDWR {
+            return Err(HostErrno::BADF);
+        }
+        if opened.is_direct {
+            return Err(HostErrno::NODEV);
+        }
+        if range.is_empty() {
+            return Err(HostErrno::INVAL);
+        }
+        if range.end.next_multiple_of(UNIT) > fs::fstat(&opened.file)?.st_size as u64 {
+            return Err(HostErrno::NXIO);
+        }
+        Ok(Self { file: opened.file.try_clone().map_err(|_| HostErrno::MFILE)?, range, is_writable })
+    }
+
+    /// Where in the file these bytes are.
+    fn place(&self, offset: u64, bytes: usize) -> Result<u64> {
+        let end = offset + bytes as u64;
+        if end > self.range.end - self.range.start {
+            return Err(HostErrno::INVAL);
+        }
+        if self.range.start + end > fs::fstat(&self.file)?.st_size as u64 {
+            return Err(HostErrno::NXIO);
+        }
+        Ok(self.range.start + offset)
+    }
+
+    fn expect_writable(&self) -> Result<()> {
+        if self.is_writable { Ok(()) } else { Err(HostErrno::BADF) }
+    }
+}
+
+fn on_mapping(mappings: &BTreeMap<Slot, Mapped>, op: &Op) -> Result<Value> {
+    let mapped = |mapping: &Slot| mappings.get(mapping).expect("a mapping");
+    match op {
+        Op::MapRead { mapping, offset, length } => {
+            let (mapped, mut buffer) = (mapped(mapping), vec![0; *length]);
+            pread(&mapped.file, &mut buffer[..], mapped.place(*offset, *length)?)?;
+            Ok(Value::Bytes(buffer.into()))
+        }
+        Op::MapWrite { mapping, offset, data } => {
+            let mapped = mapped(mapping);
+            mapped.expect_writable()?;
+            let place = mapped.place(*offset, data.0.len())?;
+            write_at(mapped, place, &data.0)
+        }
+        Op::MapAdd { mapping, offset, more } => {
+            let (mapped, mut number) = (mapped(mapping), [0; 8]);
+            mapped.expect_writable()?;
+            if !(mapped.range.start + offset).is_multiple_of(8) {
+                return Err(HostErrno::INVAL);
+            }
+            let place = mapped.place(*offset, number.len())?;
+            pread(&mapped.file, &mut number[..], place)?;
+            let number = u64::from_ne_bytes(number);
+            write_at(mapped, place, &number.wrapping_add(*more).to_ne_bytes())?;
+            Ok(Value::Number(number))
+        }
+        _ => unreachable!("it is not done to a mapping"),
+    }
+}
+
+/// Wherever the file was opened to append: memory accesses do not.
+fn write_at(mapped: &Mapped, place: u64, data: &[u8]) -> Result<Value> {
+    let flags = fs::fcntl_getfl(&mapped.file)?;
+    fs::fcntl_setfl(&mapped.file, flags - OFlags::APPEND)?;
+    let written = pwrite(&mapped.file, data, place);
+    fs::fcntl_setfl(&mapped.file, flags)?;
+    done(written.map(drop))
 }
 
 fn errno(error: HostErrno) -> Errno {
@@ -182,8 +289,8 @@ fn on_xattr(op: &Op) -> Result<Value> {
     }
 }
 
-fn on_file(files: &BTreeMap<Slot, (OwnedFd, User)>, op: &Op) -> Result<Value> {
-    let file = |slot: &Slot| &files.get(slot).expect("an open file").0;
+fn on_file(files: &BTreeMap<Slot, Opened>, op: &Op) -> Result<Value> {
+    let file = |slot: &Slot| &files.get(slot).expect("an open file").file;
     match op {
         Op::Read { slot, offset, length } => {
             let mut buffer = vec![0; *length];

@@ -36,7 +36,7 @@ mod tree;
 mod world;
 
 pub use allocations::CountingAllocator;
-pub use cache::mount_options;
+pub use cache::{maps, mount_options};
 pub use descriptors::{expect_descriptors, settled_descriptors};
 pub use facts::{Facts, Outcome, Value, When};
 pub use folder::Folder;

@@ -35,7 +35,7 @@ pub enum Time {
     At(i64, u32),
 }
 
-/// The name of an open file in a script.
+/// The name of an open file or of a mapping in a script; no mapping has that of a file.
 pub type Slot = u8;
 
 /// One thing that is done. Numbers of flags are Linux's.
@@ -78,10 +78,15 @@ pub enum Op {
     CopyRange { slot: Slot, offset: u64, to: Slot, to_offset: u64, length: u64 },
     SeekData { slot: Slot, offset: u64 },
     SeekHole { slot: Slot, offset: u64 },
+    Map { slot: Slot, mapping: Slot, offset: u64, length: u64, writable: bool },
+    Unmap { mapping: Slot },
+    MapRead { mapping: Slot, offset: u64, length: usize },
+    MapWrite { mapping: Slot, offset: u64, data: Text },
+    MapAdd { mapping: Slot, offset: u64, more: u64 },
 }
 
 impl Op {
-    /// The open file that this is done to.
+    /// The open file or the mapping that this is done to.
     pub fn slot(&self) -> Option<Slot> {
         match *self {
             Self::Close { slot }
@@ -96,7 +101,12 @@ impl Op {
             | Self::Allocate { slot, .. }
             | Self::CopyRange { slot, .. }
             | Self::SeekData { slot, .. }
-            | Self::SeekHole { slot, .. } => Some(slot),
+            | Self::SeekHole { slot, .. }
+            | Self::Map { slot, .. } => Some(slot),
+            Self::Unmap { mapping }
+            | Self::MapRead { mapping, .. }
+            | Self::MapWrite { mapping, .. }
+            | Self::MapAdd { mapping, .. } => Some(mapping),
             _ => None,
         }
     }
@@ -205,6 +215,7 @@ pub mod flag {
     pub const O_TRUNC: u32 = 0o1000;
     pub const O_APPEND: u32 = 0o2000;
     pub const O_DSYNC: u32 = 0o10_000;
+    pub const O_DIRECT: u32 = 0o40_000;
     pub const O_DIRECTORY: u32 = 0o200_000;
     pub const O_NOFOLLOW: u32 = 0o400_000;
     pub const O_NOATIME: u32 = 0o1_000_000;
@@ -303,4 +314,12 @@ steps! {
         = CopyRange { slot: slot, offset: offset, to: to, to_offset: to_offset, length: length };
     seek_data(slot: Slot, offset: u64) = SeekData { slot: slot, offset: offset };
     seek_hole(slot: Slot, offset: u64) = SeekHole { slot: slot, offset: offset };
+    map(slot: Slot, mapping: Slot, offset: u64, length: u64, writable: bool)
+        = Map { slot: slot, mapping: mapping, offset: offset, length: length, writable: writable };
+    unmap(mapping: Slot) = Unmap { mapping: mapping };
+    map_read(mapping: Slot, offset: u64, length: usize)
+        = MapRead { mapping: mapping, offset: offset, length: length };
+    map_write(mapping: Slot, offset: u64, data: impl Into<Text>)
+        = MapWrite { mapping: mapping, offset: offset, data: data.into() };
+    map_add(mapping: Slot, offset: u64, more: u64) = MapAdd { mapping: mapping, offset: offset, more: more };
 }

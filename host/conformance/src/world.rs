@@ -235,7 +235,10 @@ impl World {
         };
         match op {
             Op::Open { slot, .. } if is.is_ok() && should_be.is_ok() => drop(opened.insert(*slot, side)),
-            Op::Close { slot } => drop(opened.remove(slot)),
+            Op::Map { mapping, .. } if is.is_ok() && should_be.is_ok() => drop(opened.insert(*mapping, side)),
+            Op::Close { slot } | Op::Unmap { mapping: slot } | Op::Map { mapping: slot, .. } => {
+                drop(opened.remove(slot))
+            }
             _ => {}
         }
         (is, should_be)
@@ -303,6 +306,8 @@ fn are_alike(op: &Op, is: &Outcome, should_be: &Outcome, reading_tells: bool) ->
         (Op::Rename { .. }, Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP), Err(Errno::EACCES)) => true,
         // Nor whether what is missing or another file system is the first reason: a driver that caches looks the name up.
         (Op::Rename { .. }, Err(Errno::ENOENT), Err(Errno::EXDEV)) if caches() => true,
+        // A window is full of what programs have mapped.
+        (Op::Map { .. }, Err(Errno::ENOMEM), Ok(_)) => true,
         // The driver opens no directories as files, whoever asks.
         (Op::Open { .. }, Err(Errno::EISDIR), Err(Errno::EACCES)) => true,
         // Linux lets nobody open what is somebody else's in a sticky directory, before it looks what that is.

@@ -26,12 +26,12 @@ fn cases() -> u32 {
 
 /// Runs sequences of steps in `world`.
 fn compare(world: World, layer: Layer, step: impl Strategy<Value = Step>) {
-    compare_after(&[], world, layer, step);
+    compare_after(&[], cases(), world, layer, step);
 }
 
-/// As [`compare`], after these steps.
-fn compare_after(first: &[Step], world: World, layer: Layer, step: impl Strategy<Value = Step>) {
-    let config = Config { cases: cases(), failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
+/// As [`compare`], so many sequences after these steps.
+fn compare_after(first: &[Step], cases: u32, world: World, layer: Layer, step: impl Strategy<Value = Step>) {
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
     let world = RefCell::new(world);
     let script = proptest::collection::vec(step, 1..STEPS);
     let result = TestRunner::new(config).run(&script, |script| {
@@ -58,8 +58,19 @@ fn contents_are_those_of_a_plain_directory_on_disk() {
 #[test]
 fn contents_of_open_files_are_those_of_a_plain_directory() {
     let first = strategy::mapped_files();
-    compare_after(&first, World::new(&["--xattr"]), Layer::Vnode, strategy::open_content());
-    compare_after(&first, World::new(&["--xattr"]), Layer::Fs, strategy::open_content());
+    compare_after(&first, cases(), World::new(&["--xattr"]), Layer::Vnode, strategy::open_content());
+    compare_after(&first, cases(), World::new(&["--xattr"]), Layer::Fs, strategy::open_content());
+}
+
+/// Larger than small caches and windows, and smaller than large ones.
+#[test]
+fn contents_of_large_open_files_are_those_of_a_plain_directory() {
+    const SHARE: u32 = 4;
+    let first: Vec<_> = strategy::mapped_files().into_iter().map(strategy::enlarge).collect();
+    let step = || strategy::open_content().prop_map(strategy::enlarge);
+    for layer in [Layer::Vnode, Layer::Fs] {
+        compare_after(&first, (cases() / SHARE).max(1), World::new(&["--xattr"]), layer, step());
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use virtio_fs_conformance::step::flag::*;
 use virtio_fs_conformance::step::*;
-use virtio_fs_conformance::{ROOT, User};
+use virtio_fs_conformance::{Op, ROOT, User, maps};
 
 /// Users with a umask, as there are.
 pub(crate) const OWNER: User = virtio_fs_conformance::OWNER.with_umask(0o022);
@@ -34,14 +34,48 @@ pub(crate) fn open_files() -> [Step; 5] {
     ]
 }
 
-/// Files that are open at first, and that a driver with a window has mapped, since it has met them twice.
+/// Files that are open at first, and that a driver with a window has mapped, since it has met them twice; one of them is open
+/// past that, too.
 pub(crate) fn mapped_files() -> Vec<Step> {
     let file = |slot, path| {
         let whole = (0..90_000_usize).map(|at| (at ^ at >> 8) as u8).collect::<Vec<_>>();
         let read_twice = [read(slot, 100, 9000), read(slot, 5000, 9000), write(slot, 8000, [7; 5000])];
         [create(slot, path, O_RDWR, 0o644), write(slot, 0, whole)].into_iter().chain(read_twice)
     };
-    file(0, "a").chain(file(1, "d/a")).chain([open(2, "a", O_RDWR), open(3, "d/a", O_RDWR | O_APPEND)]).collect()
+    let others = [open(2, "a", O_RDWR | O_DIRECT), open(3, "d/a", O_RDWR | O_APPEND)];
+    file(0, "a").chain(file(1, "d/a")).chain(others).collect()
+}
+
+/// So much larger are large files, of which a window has room for a few pieces.
+const LARGER: u64 = 64;
+
+/// The same step, in a file that is so much larger.
+pub(crate) fn enlarge(mut step: Step) -> Step {
+    match &mut step.op {
+        Op::Read { offset, length, .. } | Op::MapRead { offset, length, .. } => {
+            *offset *= LARGER;
+            *length *= 8;
+        }
+        Op::Write { offset, data, .. } => {
+            *offset *= LARGER;
+            // What files are full of at first.
+            data.0 = data.0.repeat(if data.0.len() > 10_000 { LARGER as usize } else { 1 });
+        }
+        Op::MapWrite { offset, .. } | Op::SeekData { offset, .. } | Op::SeekHole { offset, .. } => *offset *= LARGER,
+        Op::MapAdd { offset, .. } => *offset *= LARGER,
+        Op::Ftruncate { size, .. } | Op::Truncate { size, .. } => *size *= LARGER,
+        Op::Allocate { offset, length, .. } | Op::Map { offset, length, .. } => {
+            *offset *= LARGER;
+            *length *= LARGER;
+        }
+        Op::CopyRange { offset, to_offset, length, .. } => {
+            *offset *= LARGER;
+            *to_offset *= LARGER;
+            *length *= LARGER;
+        }
+        _ => {}
+    }
+    step
 }
 
 /// Few paths, so that steps meet.
@@ -84,7 +118,7 @@ fn by(users: &'static [User], step: impl Strategy<Value = Step>) -> impl Strateg
 
 fn opening() -> impl Strategy<Value = Step> {
     let access = select(vec![O_RDONLY, O_WRONLY, O_RDWR, O_RDWR, O_RDWR]);
-    let extra = select(vec![0, 0, 0, O_APPEND, O_TRUNC, O_EXCL, O_NOFOLLOW]);
+    let extra = select(vec![0, 0, 0, O_APPEND, O_DIRECT, O_TRUNC, O_EXCL, O_NOFOLLOW]);
     // By the layer `fs`, who truncates writes.
     let flags = (access, extra).prop_map(|(access, extra)| access | extra);
     prop_oneof![
@@ -184,9 +218,25 @@ pub(crate) fn content() -> impl Strategy<Value = Step> {
     )
 }
 
-/// Almost only what is in files that are open.
+/// Mappings of open files, and what is done to them.
+fn use_of_mapping() -> impl Strategy<Value = Step> {
+    let mapping = || 10..12_u8;
+    let place = || prop_oneof![0..40_000_u64, (0..5_000_u64).prop_map(|number| number << 3), Just(0)];
+    prop_oneof![
+        3 => (slot(), mapping(), self::place(), 0..40_000_u64, any::<bool>())
+            .prop_map(|(slot, mapping, offset, length, writable)| map(slot, mapping, offset, length, writable)),
+        3 => (mapping(), place(), 0..10_000_usize).prop_map(|(mapping, offset, length)| map_read(mapping, offset, length)),
+        3 => (mapping(), place(), data()).prop_map(|(mapping, offset, data)| map_write(mapping, offset, data)),
+        2 => (mapping(), place(), any::<u64>()).prop_map(|(mapping, offset, more)| map_add(mapping, offset, more)),
+        1 => mapping().prop_map(unmap),
+    ]
+}
+
+/// Almost only what is in files that are open, and mapped where the mount has a window.
 pub(crate) fn open_content() -> impl Strategy<Value = Step> {
-    by(&[ROOT], prop_oneof![1 => opening(), 30 => use_of_file(), 1 => change_of_names(), 1 => change_of_attributes()])
+    let use_of_file =
+        if maps() { prop_oneof![2 => use_of_file(), 1 => use_of_mapping()].boxed() } else { use_of_file().boxed() };
+    by(&[ROOT], prop_oneof![1 => opening(), 30 => use_of_file, 1 => change_of_names(), 1 => change_of_attributes()])
 }
 
 /// Mostly names and attributes.
