@@ -1,14 +1,18 @@
 //! Conformance suites of others, run on the mount as root.
 //!
 //! `pjdfstest` 0.2.2 and `fsx` 0.3.2 are programs of the Rust registry. The environment variables PJDFSTEST and FSX say
-//! where they are, and VIRTIO_FS_FSX_OPERATIONS how much each run of fsx does.
+//! where they are, and VIRTIO_FS_FSX_OPERATIONS how much each run of fsx does. VIRTIO_FS_DAEMON says where the daemon with a
+//! window is, which `cargo build -p virtio-fs-daemon` makes.
 
 mod common;
 
 use common::{Mount, run, within};
+use rustix::fs::{FallocateFlags, OFlags};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 /// The program that an environment variable names.
 fn suite(variable: &str, install: &str) -> PathBuf {
@@ -88,12 +92,18 @@ const FSX_RUN_OPERATIONS: u32 = 10_000;
 const FSX_OPERATIONS: u32 = 20_000;
 
 fn fsx(options: &[&str], operations: u32) {
+    let mount = Mount::with(options);
+    fsx_on(&mount, "", operations);
+    mount.end();
+}
+
+/// Runs fsx on a mount, with further `settings`.
+fn fsx_on(mount: &Mount, settings: &str, operations: u32) {
     let fsx = suite("FSX", "fsx@0.3.2");
     let operations =
         std::env::var("VIRTIO_FS_FSX_OPERATIONS").map_or(operations, |number| number.parse().expect("a number"));
-    let mount = Mount::with(options);
     let configuration = mount.beside.join("fsx.toml");
-    fs::write(&configuration, FSX_CONFIGURATION).unwrap();
+    fs::write(&configuration, [settings, FSX_CONFIGURATION].concat()).unwrap();
     let seeds = operations.div_ceil(FSX_RUN_OPERATIONS).max(2);
     for seed in 1..=seeds {
         let mut command = within(120, &fsx);
@@ -102,7 +112,6 @@ fn fsx(options: &[&str], operations: u32) {
         let text = run(&mut command);
         assert!(text.contains("All operations completed A-OK!"), "{text}");
     }
-    mount.end();
 }
 
 #[test]
@@ -140,4 +149,76 @@ fn fsx_reads_back_what_it_wrote_when_writes_are_collected_with_a_cache_that_is_a
 #[test]
 fn fsx_reads_back_what_it_wrote_with_a_kernel_cache() {
     fsx(&["--kernel-cache", "1"], 4_000);
+}
+
+/// Files of fsx that a window of 2 MiB has no room for, and one of 64 MiB has.
+const FSX_LARGE: &str = "flen = 6291456\n";
+
+/// A mount whose daemon has a window of this size.
+fn mount_with_window(window: &str, options: &[&str]) -> Mount {
+    let daemon = suite("VIRTIO_FS_DAEMON", "--path host/daemon");
+    let mut program = common::program();
+    program.env("VIRTIOFSD", format!("{} --window {window}", daemon.display()));
+    Mount::by(program, &[&["--dax", "always"], options].concat())
+}
+
+/// Until fsx has ended, its file is read on the mount past the window and by the host, which says, too, that it was modified
+/// and allocates room for it: nothing that fsx would see, but the driver has to look again.
+fn fsx_with_others(mount: &Mount, operations: u32) -> u64 {
+    let (on_mount, on_host) = (mount.point.join("file"), mount.share.join("file"));
+    fs::write(&on_host, "").unwrap();
+    let has_ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let mut rounds = 0;
+            let mut buffer = vec![0; 10_000];
+            while !has_ended.load(Ordering::Relaxed) {
+                let direct = fs::File::options().read(true).custom_flags(OFlags::DIRECT.bits() as i32).open(&on_mount);
+                let (direct, host) =
+                    (direct.unwrap(), fs::File::options().write(true).read(true).open(&on_host).unwrap());
+                for at in (0..6 << 20).step_by(1 << 19) {
+                    direct.read_at(&mut buffer, at).unwrap();
+                    host.read_at(&mut buffer, at).unwrap();
+                }
+                host.set_modified(SystemTime::now() - Duration::from_secs(rounds)).unwrap();
+                rustix::fs::fallocate(&host, FallocateFlags::KEEP_SIZE, 0, 1 << 20).unwrap();
+                rounds += 1;
+            }
+            rounds
+        });
+        // Whatever comes of it, the others must end.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fsx_on(mount, FSX_LARGE, operations)));
+        has_ended.store(true, Ordering::Relaxed);
+        let rounds = others.join().unwrap();
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        rounds
+    })
+}
+
+const FSX_WINDOW_OPERATIONS: u32 = 4_000;
+
+fn fsx_through_a_window(window: &str) {
+    for options in [&[][..], &["--cache", "auto"], &["--cache", "always"]] {
+        let mount = mount_with_window(window, options);
+        let rounds = fsx_with_others(&mount, FSX_WINDOW_OPERATIONS);
+        println!("{window}, {options:?}: others looked {rounds} times");
+        assert!(rounds > 10, "{rounds}");
+        mount.end();
+    }
+    // Who collects writes takes what others do to the file for changes of theirs.
+    for mode in ["auto", "always"] {
+        let mount = mount_with_window(window, &["--cache", mode, "--writeback"]);
+        fsx_on(&mount, FSX_LARGE, FSX_WINDOW_OPERATIONS);
+        mount.end();
+    }
+}
+
+#[test]
+fn fsx_reads_back_what_it_wrote_through_a_window_smaller_than_its_file_while_others_look() {
+    fsx_through_a_window("2M");
+}
+
+#[test]
+fn fsx_reads_back_what_it_wrote_through_a_window_larger_than_its_file_while_others_look() {
+    fsx_through_a_window("64M");
 }

@@ -73,9 +73,14 @@ impl Mount {
 
     /// Mounts with these options, and waits until the mount is live.
     pub(crate) fn with(options: &[&str]) -> Self {
+        Self::by(program(), options)
+    }
+
+    /// As [`Self::with`], by this [`program`].
+    pub(crate) fn by(mut program: Command, options: &[&str]) -> Self {
         let folder = Folder::new();
         let (share, point, beside) = (folder.folder("share"), folder.folder("point"), folder.folder("beside"));
-        let program = program().arg("--foreground").args(options).arg(&share).arg(&point).spawn();
+        let program = program.arg("--foreground").args(options).arg(&share).arg(&point).spawn();
         let mut mount = Self { program: program.unwrap(), share, point, beside, _folder: folder };
         let is_live = until(|| mount.is_live() || mount.program.try_wait().unwrap().is_some());
         assert!(is_live && mount.is_live(), "nothing is mounted");
