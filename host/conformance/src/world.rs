@@ -237,7 +237,7 @@ impl World {
             Op::Open { slot, .. } if is.is_ok() && should_be.is_ok() => drop(opened.insert(*slot, side)),
             Op::Map { mapping, .. } if is.is_ok() && should_be.is_ok() => drop(opened.insert(*mapping, side)),
             Op::Close { slot } | Op::Unmap { mapping: slot } | Op::Map { mapping: slot, .. } => {
-                drop(opened.remove(slot))
+                opened.remove(slot);
             }
             _ => {}
         }

@@ -154,12 +154,20 @@ fn fsx_reads_back_what_it_wrote_with_a_kernel_cache() {
 /// Files of fsx that a window of 2 MiB has no room for, and one of 64 MiB has.
 const FSX_LARGE: &str = "flen = 6291456\n";
 
-/// A mount whose daemon has a window of this size.
-fn mount_with_window(window: &str, options: &[&str]) -> Mount {
+/// Calls `run` with a mount whose daemon has a window of this size, into which something has to be mapped.
+fn with_window(window: &str, options: &[&str], run: impl FnOnce(&Mount)) {
     let daemon = suite("VIRTIO_FS_DAEMON", "--path host/daemon");
+    let folder = common::Folder::new();
+    let statistics = folder.path().join("statistics");
     let mut program = common::program();
-    program.env("VIRTIOFSD", format!("{} --window {window}", daemon.display()));
-    Mount::by(program, &[&["--dax", "always"], options].concat())
+    program.env("VIRTIOFSD", format!("{} --window {window} --stats {}", daemon.display(), statistics.display()));
+    let mount = Mount::by(program, &[&["--dax", "always"], options].concat());
+    run(&mount);
+    // They are written each second.
+    let maps =
+        || fs::read_to_string(&statistics).is_ok_and(|text| text.contains("\"made\":") && !text.contains("\"made\":0"));
+    assert!(common::until(maps), "nothing was mapped: {:?}", fs::read_to_string(&statistics));
+    mount.end();
 }
 
 /// Until fsx has ended, its file is read on the mount past the window and by the host, which says, too, that it was modified
@@ -195,21 +203,20 @@ fn fsx_with_others(mount: &Mount, operations: u32) -> u64 {
     })
 }
 
-const FSX_WINDOW_OPERATIONS: u32 = 4_000;
+const FSX_WINDOW_OPERATIONS: u32 = 2_500;
 
 fn fsx_through_a_window(window: &str) {
     for options in [&[][..], &["--cache", "auto"], &["--cache", "always"]] {
-        let mount = mount_with_window(window, options);
-        let rounds = fsx_with_others(&mount, FSX_WINDOW_OPERATIONS);
-        println!("{window}, {options:?}: others looked {rounds} times");
-        assert!(rounds > 10, "{rounds}");
-        mount.end();
+        with_window(window, options, |mount| {
+            let rounds = fsx_with_others(mount, FSX_WINDOW_OPERATIONS);
+            println!("{window}, {options:?}: others looked {rounds} times");
+            assert!(rounds > 10, "{rounds}");
+        });
     }
     // Who collects writes takes what others do to the file for changes of theirs.
     for mode in ["auto", "always"] {
-        let mount = mount_with_window(window, &["--cache", mode, "--writeback"]);
-        fsx_on(&mount, FSX_LARGE, FSX_WINDOW_OPERATIONS);
-        mount.end();
+        let options = ["--cache", mode, "--writeback"];
+        with_window(window, &options, |mount| fsx_on(mount, FSX_LARGE, FSX_WINDOW_OPERATIONS));
     }
 }
 

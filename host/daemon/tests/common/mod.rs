@@ -55,6 +55,8 @@ impl Drop for Folder {
 /// A daemon that serves the folder `share`, and ends with this value.
 pub(crate) struct Daemon {
     process: Child,
+    /// The process that serves, which may be another one.
+    serving: u32,
     folder: Folder,
 }
 
@@ -106,8 +108,9 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("the daemon");
-        let mut daemon = Self { process, folder };
+        let mut daemon = Self { serving: process.id(), process, folder };
         daemon.waits_for_a_front_end(1);
+        daemon.serving = daemon.serving();
         daemon
     }
 
@@ -179,6 +182,8 @@ impl Daemon {
             status = self.process.try_wait().unwrap();
             status.is_some()
         });
+        // One that only waited for another may end first, and the other one has the socket until it ends.
+        eventually("the process that serves ends", || has_ended(self.serving));
         (status.unwrap(), std::mem::replace(&mut self.folder, Folder(PathBuf::new())))
     }
 }
@@ -188,6 +193,12 @@ impl Drop for Daemon {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Whether a process is gone, or is there only for somebody to ask how it ended.
+fn has_ended(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
 }
 
 /// Waits until something holds.

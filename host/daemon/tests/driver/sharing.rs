@@ -1,9 +1,9 @@
 //! Two machines with one file.
 
-use super::common::{Daemon, Folder};
+use super::common::Daemon;
 use super::{MIB, daemon_in_memory, mount, options};
 use std::fs;
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::FileExt;
 use virtio_fs::fs::OpenOptions;
 use virtio_fs::{Access, CacheMode};
 
@@ -13,9 +13,8 @@ const COUNTER: u64 = 40_000;
 #[test]
 fn additions_to_one_number_by_two_mounts_with_two_threads_each_are_not_lost() {
     let first = daemon_in_memory(&["--window", "8M"], |share| fs::write(share.join("file"), vec![0; MIB]).unwrap());
-    let folder = Folder::new();
-    symlink(first.share(), folder.path().join("share")).unwrap();
-    let second = Daemon::start_in(folder, &["--window", "2M"]);
+    let share = first.share().into_os_string().into_string().unwrap();
+    let second = Daemon::start(&["--window", "2M", "--shared-dir", &share]);
     let mounts = [&first, &second].map(|daemon| mount(daemon, &options(CacheMode::Auto)));
     std::thread::scope(|scope| {
         for (number, fs) in mounts.iter().enumerate() {
