@@ -12,6 +12,9 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// How often it is found out where a file ends, while others make it longer.
+const END_ATTEMPTS: usize = 16;
+
 /// A range of a file that is mapped into the DAX window for as long as this lives, as `mmap` with `MAP_SHARED` has it: the
 /// host, other guests and other mappings of the file see at once what is stored here, and the other way round.
 ///
@@ -227,16 +230,21 @@ impl Mapping {
         let end = start.and_then(|start| start.checked_add(bytes as u64)).filter(|&end| end <= self.range.end);
         let (Some(start), Some(end)) = (start, end) else { return Err(Error::Invalid(Errno::EINVAL)) };
         let copy = || copy(self.place.start + (start - self.mapped.start));
-        let copy = match self.data.while_it_reaches(end, None, copy)? {
+        let mut copy = match self.data.while_it_reaches(end, None, copy)? {
             Ok(copied) => return Ok(copied),
             Err(copy) => copy,
         };
-        let told = self.node.find_end(&self.data, self.handle.fh)?;
-        match self.data.while_it_reaches(end, Some(told), copy)? {
-            Ok(copied) => Ok(copied),
-            // Not so: somebody was told.
-            Err(_) => Err(Error::Invalid(Errno::ENXIO)),
+        for _ in 0..END_ATTEMPTS {
+            self.node.write_back();
+            let told = self.node.find_end(&self.data, self.handle.fh)?;
+            copy = match self.data.while_it_reaches(end, Some(told), copy)? {
+                Ok(copied) => return Ok(copied),
+                // Others have written meanwhile.
+                Err(copy) => copy,
+            };
         }
+        // What makes the file that long cannot be written.
+        Err(Error::Invalid(Errno::ENXIO))
     }
 }
 

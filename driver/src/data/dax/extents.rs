@@ -19,6 +19,9 @@ pub(in crate::data) struct Extents {
     extents: BTreeMap<u64, Extent>,
     /// Ranges of which programs hold mappings, besides.
     pinned: Vec<Range<u64>>,
+    /// The smallest end that the file has had since a range was pinned last: write-back may have made it longer since,
+    /// of which the server does not know as long as something is unwritten.
+    pinned_end: u64,
     /// How often a chunk was wanted that is not mapped, by where it begins.
     misses: BTreeMap<u64, u8>,
     /// Until when the file is taken to end where it did.
@@ -78,6 +81,7 @@ impl Extents {
             window: window.clone(),
             extents: BTreeMap::new(),
             pinned: Vec::new(),
+            pinned_end: u64::MAX,
             misses: BTreeMap::new(),
             checked_until: Instant(Duration::ZERO),
             limit: u64::MAX,
@@ -101,6 +105,7 @@ impl Extents {
     /// may be somebody of whom the server does not know yet.
     pub(in crate::data) fn cut(&mut self, size_bytes: u64) {
         let end = size_bytes - size_bytes % self.window.unit_bytes();
+        self.pinned_end = self.pinned_end.min(size_bytes);
         for (&offset, extent) in &mut self.extents {
             extent.length = extent.length.min(end.saturating_sub(offset));
         }

@@ -108,3 +108,22 @@ fn who_reads_while_the_host_cuts_a_file_off_succeeds_or_ends_by_sigbus() {
     assert!(fs.read("file").unwrap() == content(4 * MIB));
     fs.unmount().unwrap();
 }
+
+#[test]
+fn what_write_back_has_not_made_longer_yet_is_not_looked_at_through_a_mapping() {
+    use virtio_fs::{CacheOptions, MountOptions, fs::OpenOptions};
+    let daemon = daemon_in_memory(&["--window", "8M"], |share| fs::write(share.join("file"), content(MIB)).unwrap());
+    let cache = CacheOptions { mode: CacheMode::Auto, writeback: true, ..CacheOptions::default() };
+    let mounted = mount(&daemon, &MountOptions { cache, ..options(CacheMode::Auto) });
+    let file = OpenOptions::new().read(true).write(true).open(&mounted, "file").unwrap();
+    let mapping = file.map(0..8192, Access::READ).unwrap();
+    file.set_len(0).unwrap();
+    assert_eq!(file.write_at(100_000, b"behind").unwrap(), 6);
+    let mut seen = [1; 8];
+    match mapping.read_at(0, &mut seen) {
+        Ok(()) => assert_eq!(seen, [0; 8]),
+        Err(error) => assert_eq!(error, Error::Invalid(Errno::ENXIO)),
+    }
+    drop((mapping, file));
+    mounted.unmount().unwrap();
+}

@@ -175,7 +175,7 @@ impl FileData {
     }
 
     /// Calls `access`, while nobody here cuts the file off before byte `end`. Gives it back if it is not known where the file
-    /// ends, and nobody was `told`.
+    /// ends, and nobody was `told`; also if the server has to get something first that made the file longer again.
     ///
     /// # Errors
     ///
@@ -187,7 +187,9 @@ impl FileData {
         access: A,
     ) -> Result<Result<T, A>, Error> {
         let state = self.state.read();
+        let pinned_end = state.extents.as_ref().map_or(u64::MAX, |extents| extents.pinned_end);
         match state.reaches(end, told) {
+            Some(true) if end > pinned_end && state.is_unwritten() => Ok(Err(access)),
             Some(true) => access().map(Ok),
             Some(false) => Err(Error::Invalid(Errno::ENXIO)),
             None => Ok(Err(access)),
@@ -199,9 +201,13 @@ impl FileData {
     pub(crate) fn pin(&self, window: &Arc<Window>, range: &Range<u64>) -> bool {
         let state = &mut *self.state.write();
         let is_clean = state.drop_pages(range);
+        let is_written = !state.is_unwritten();
         if is_clean {
             let extents = state.extents.get_or_insert_with(|| Box::new(Extents::new(window)));
             extents.pinned.push(range.clone());
+            if is_written {
+                extents.pinned_end = u64::MAX;
+            }
         }
         is_clean
     }
