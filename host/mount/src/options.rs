@@ -19,6 +19,8 @@ Mounts what the virtio-fs driver sees, so that any program can be tried on it, a
       --cache MODE          what the driver keeps of names, attributes and data: `none` (default, so that the driver asks
                             the daemon each time), `auto` or `always`; the next options need one of the last two
       --writeback           writes are collected, for directories that nobody else writes to
+      --dirty-age SECS      with --writeback: for how long the daemon may have to wait for what was written to a file that
+                            stays open (default: 5)
       --entry-timeout SECS  how long the driver believes that a name leads where it led (default: as the mode and the
                             daemon say), `--attr-timeout SECS` the same for attributes, and `--negative-timeout SECS` for
                             names that lead nowhere
@@ -105,6 +107,7 @@ impl Command {
         let mut paths = Vec::new();
         // The last option that means nothing without a cache.
         let mut of_cache = None;
+        let mut has_dirty_age = false;
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
@@ -116,6 +119,10 @@ impl Command {
                 Long("writeback") => {
                     options.cache.writeback = true;
                     of_cache = Some("--writeback");
+                }
+                Long("dirty-age") => {
+                    options.cache.dirty_age = seconds(&mut parser)?;
+                    has_dirty_age = true;
                 }
                 Long("entry-timeout") => {
                     options.cache.entry_timeout = Some(seconds(&mut parser)?);
@@ -167,6 +174,9 @@ impl Command {
         }
         if let Some(option) = of_cache.filter(|_| options.cache.mode == CacheMode::None) {
             return Err(format!("{option} needs --cache auto or --cache always").into());
+        }
+        if has_dirty_age && !options.cache.writeback {
+            return Err("--dirty-age needs --writeback".into());
         }
         Ok(Self::Mount(Box::new(Options { source, mountpoint, ..options })))
     }
@@ -271,6 +281,8 @@ mod tests {
         assert_eq!(cache, expected);
         let auto = CacheOptions { mode: CacheMode::Auto, ..CacheOptions::default() };
         assert_eq!(options("--cache auto dir mnt").cache, auto);
+        let patient = CacheOptions { writeback: true, dirty_age: Duration::from_secs(60), ..auto };
+        assert_eq!(options("--dirty-age 60 dir mnt --cache auto --writeback").cache, patient);
         assert_eq!(options("--cache auto --cache-size 3M dir mnt").cache.max_data_bytes, 3 << 20);
         assert_eq!(options("--cache auto --cache-size 5 dir mnt").cache.max_data_bytes, 5);
     }
@@ -298,6 +310,8 @@ mod tests {
             ("a b --permissions nobody", "nobody"),
             ("a b --cache sometimes", "sometimes"),
             ("a b --writeback", "--writeback needs --cache auto"),
+            ("a b --cache auto --dirty-age 1", "--dirty-age needs --writeback"),
+            ("a b --cache auto --writeback --dirty-age soon", "soon"),
             ("a b --cache none --attr-timeout 1", "--attr-timeout needs --cache auto"),
             ("a b --cache auto --entry-timeout -1", "-1"),
             ("a b --cache auto --cache-size M", "M"),
