@@ -135,12 +135,16 @@ impl Dir {
     }
 
     fn open_at_server(&mut self) -> Result<(), Error> {
-        let asked = self.node.begin_to_keep();
+        let mut asked = self.node.begin_to_keep();
         let opened = unless_lacking(self.node.call(&Opendir { flags: OpenFlags::DIRECTORY }))?;
         self.fh = opened.map(|opened| opened.fh);
         self.is_open = true;
         let may_keep = opened.is_some_and(|opened| opened.flags.contains(FopenFlags::CACHE_DIR));
-        if self.cookie == 0 && (may_keep || self.node.cache().options().mode == CacheMode::Always) {
+        let mode = self.node.cache().options().mode;
+        if self.cookie == 0 && (may_keep || mode == CacheMode::Always) {
+            if mode == CacheMode::Auto {
+                asked.learn_version(&self.node);
+            }
             self.listing = Listing::Collected(asked, Vec::new());
         }
         Ok(())

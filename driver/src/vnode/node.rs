@@ -245,6 +245,18 @@ pub(super) struct Asked {
     version: Option<Version>,
 }
 
+impl Asked {
+    /// Asks what a listing that is about to be read belongs to, if that is not known: of the root, which no LOOKUP names, it
+    /// never is at first. One message, and only where the server allows that the listing is kept; it spares the next one
+    /// all of its own.
+    pub(super) fn learn_version(&mut self, node: &Node) {
+        if self.version.is_none() {
+            // Without an answer nothing is kept.
+            self.version = node.ask_attr(None).ok().as_ref().map(Version::of);
+        }
+    }
+}
+
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("nodeid", &self.nodeid()).field("file_type", &self.file_type()).finish()

@@ -108,6 +108,41 @@ fn a_server_that_allows_it_is_asked_whether_a_listing_is_still_true() {
 }
 
 #[test]
+fn the_listing_of_the_root_is_kept_too_and_costs_a_question_only_if_the_server_allows_that() {
+    const CACHE_DIR: u32 = 1 << 3;
+    for allowed in [true, false] {
+        let mounted =
+            caching(CacheMode::Auto, |server| server.options.opendir_flags = if allowed { CACHE_DIR } else { 0 });
+        let root = mounted.fs.root();
+        let (first, sent) = mounted.sent_by(|| names(&mut root.opendir().unwrap()));
+        assert_eq!(sent.contains(&opcode::GETATTR), allowed, "{sent:?}");
+        let (second, again) = mounted.sent_by(|| names(&mut root.opendir().unwrap()));
+        assert_eq!(second, first);
+        assert_eq!(again, if allowed { vec![opcode::GETATTR] } else { sent });
+        mounted.server(|server| {
+            server.file("new", "");
+            server.attr_mut("").modified.seconds += 1;
+        });
+        assert_eq!(names(&mut root.opendir().unwrap()).len(), first.len() + 1);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn a_listing_whose_attributes_are_not_told_is_read_and_not_kept() {
+    const CACHE_DIR: u32 = 1 << 3;
+    let mounted = caching(CacheMode::Auto, |server| server.options.opendir_flags = CACHE_DIR);
+    let root = mounted.fs.root();
+    mounted.server(|server| {
+        server.fault(opcode::GETATTR, 0, Fault::Refuse(Errno::EIO));
+    });
+    let first = names(&mut root.opendir().unwrap());
+    let (second, sent) = mounted.sent_by(|| names(&mut root.opendir().unwrap()));
+    assert_eq!((second, sent[0]), (first, opcode::OPENDIR));
+    mounted.unmount();
+}
+
+#[test]
 fn a_target_is_read_again_when_what_is_known_of_the_link_is_old_and_it_has_changed() {
     for (mode, again) in
         [(CacheMode::None, vec![opcode::READLINK]), (CacheMode::Auto, vec![]), (CacheMode::Always, vec![])]
