@@ -81,6 +81,11 @@ impl Pool {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
+    /// How much of that has to be written to the server.
+    pub(crate) fn dirty_bytes(&self) -> usize {
+        self.dirty_bytes.load(Ordering::Relaxed)
+    }
+
     /// Counts a read of this file that needed no request.
     pub(super) fn count_hit(&self, data: &FileData) {
         self.hits.add(data, 1);
@@ -93,7 +98,7 @@ impl Pool {
 
     /// Whether so much waits to be written that a writer should see to it.
     pub(crate) fn is_dirty_enough(&self) -> bool {
-        self.dirty_bytes.load(Ordering::Relaxed) >= self.budget_bytes / 2
+        self.dirty_bytes() >= self.budget_bytes / 2
     }
 
     /// Takes so many bytes of the budget, for which other pages may have to go. `None` if they cannot.

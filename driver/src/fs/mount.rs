@@ -102,6 +102,10 @@ impl VirtioFs {
         let mut statistics = superblock.session.statistics();
         statistics.cached_names = cache.names() as u64;
         statistics.cached_bytes = cache.pool().used_bytes() as u64;
+        statistics.dirty_bytes = cache.pool().dirty_bytes() as u64;
+        if let Some(window) = &superblock.window {
+            (statistics.mappings, statistics.mapped_bytes) = window.mapped();
+        }
         statistics.name_hits = cache.name_hits();
         statistics.data_hits = cache.pool().hits();
         statistics

@@ -24,6 +24,12 @@ pub struct Statistics {
     pub cached_names: u64,
     /// See [`Self::cached_names`].
     pub cached_bytes: u64,
+    /// How much of that the server has yet to get.
+    pub dirty_bytes: u64,
+    /// How many ranges of files are mapped in the DAX window, and how many bytes of it they take, at the moment.
+    pub mappings: u64,
+    /// See [`Self::mappings`].
+    pub mapped_bytes: u64,
     /// How many names of paths were found without a request.
     pub name_hits: u64,
     /// How many reads of files needed no request.
@@ -94,6 +100,9 @@ impl Counters {
             most_in_flight: traffic.most_in_flight,
             cached_names: 0,
             cached_bytes: 0,
+            dirty_bytes: 0,
+            mappings: 0,
+            mapped_bytes: 0,
             name_hits: 0,
             data_hits: 0,
         }

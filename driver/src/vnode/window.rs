@@ -45,10 +45,18 @@ impl OpenFile {
     pub(super) fn write_through_window(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
         let appends = self.flags().contains(OpenFlags::APPEND);
         let Some(mappable) = self.mappable().filter(|_| !appends) else { return Ok(0) };
-        // The server does not see what is written, and takes no set-id bits away.
-        self.note_change()?;
         let written = self.through_window(&mappable, offset, data.len(), true, |at, done, now| {
-            mappable.data.write_mapped(at, &data[done..], now)
+            let rest = &data[done..];
+            if !self.has_killed_set_ids() {
+                // The server does not see what is stored, and takes no set-id bits away. What goes to it by requests needs no
+                // question, so it is asked when something is there to store into.
+                let wanted = Wanted { offset: at, bytes: rest.len() as u64, is_sequential: false, is_write: true };
+                if !mappable.data.is_mapped_for(&wanted, now) {
+                    return Ok(0);
+                }
+                self.note_change()?;
+            }
+            mappable.data.write_mapped(at, rest, now)
         })?;
         if written > 0 {
             self.node.inode().note_change();

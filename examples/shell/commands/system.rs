@@ -96,6 +96,8 @@ pub(super) fn fsinfo(shell: &mut Shell<'_>, words: &[Vec<u8>]) -> Outcome {
     shell.print(format_args!("doorbells: {}\n", statistics.doorbells))?;
     shell.print(format_args!("interrupts: none, the driver polls\n"))?;
     shell.print(format_args!("cached: {} names, {} bytes\n", statistics.cached_names, statistics.cached_bytes))?;
+    shell.print(format_args!("to be written: {} bytes\n", statistics.dirty_bytes))?;
+    shell.print(format_args!("mapped: {} ranges, {} bytes\n", statistics.mappings, statistics.mapped_bytes))?;
     shell.print(format_args!("names found without a request: {}\n", statistics.name_hits))?;
     shell.print(format_args!("reads without a request: {}\n", statistics.data_hits))
 }

@@ -97,6 +97,13 @@ impl Window {
         (most / self.chunk_bytes() * self.chunk_bytes()).max(self.chunk_bytes())
     }
 
+    /// How many ranges of files are mapped for somebody here, and how many bytes that is.
+    pub(crate) fn mapped(&self) -> (u64, u64) {
+        let places = self.places.lock();
+        let mapped = places.places.values().filter(|(_, what)| matches!(what, Use::Extent { .. } | Use::Pinned));
+        mapped.fold((0, 0), |(count, bytes), (length, _)| (count + 1, bytes + length))
+    }
+
     /// Takes a place of so many bytes, a multiple of the unit, for a mapping that is about to be asked for.
     pub(crate) fn take(&self, length: u64, reclaim: Reclaim) -> Option<Place> {
         // Dropped when the lock is not held any more.

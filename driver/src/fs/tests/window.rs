@@ -6,7 +6,7 @@ mod random;
 use super::*;
 use crate::test_utils::{FakeChannel, XorShift};
 use crate::vnode::{Access, AllocateFlags};
-use crate::{CacheMode, CacheOptions, Dax, MountOptions};
+use crate::{CacheMode, CacheOptions, Credentials, Dax, MountOptions};
 use core::time::Duration;
 
 const MIB: usize = 1 << 20;
@@ -94,6 +94,56 @@ fn what_is_mapped_is_read_and_written_without_a_request() {
         drop(file);
         mounted.unmount();
     }
+}
+
+/// The server takes the bits away itself when it is told of a WRITE.
+#[test]
+fn set_id_bits_are_asked_for_once_when_something_is_stored_into_a_mapping_and_not_before() {
+    for mode in MODES {
+        let mut server = FakeServer::new();
+        server.options.init_flags |= crate::InitFlags::HANDLE_KILLPRIV_V2.bits();
+        server.file("f", content(4 * MIB)).add_window(8 * MIB, 12);
+        let attr = server.attr_mut("f");
+        (attr.uid, attr.permissions) = (1000, 0o6755);
+        let channel = FakeChannel::new(server);
+        let credentials = Credentials { uid: 1000, gid: 1000, ..Credentials::default() };
+        let options = MountOptions { credentials, permissions: crate::Permissions::Server, ..options(mode) };
+        let mounted = Mounted { fs: crate::test_utils::mount(channel.clone(), &options).unwrap(), channel };
+        let permissions = || mounted.server(|server| server.attr("f").permissions);
+        let file = OpenOptions::new().read(true).write(true).open(&mounted.fs, "f").unwrap();
+        let behind = (4 * MIB) as u64;
+        // What makes the file longer is not mapped. Where it ends may be asked for.
+        let sent = mounted.sent_by(|| file.write_all_at(behind, b"longer").unwrap()).1;
+        assert_eq!(sent, [opcode::WRITE], "{mode:?}");
+        mounted.server(|server| server.attr_mut("f").permissions = 0o6755);
+        let (written, sent) = mounted.sent_by(|| file.write_at(0, &content(MIB)));
+        written.unwrap();
+        assert!(sent.contains(&opcode::SETUPMAPPING) && sent.contains(&opcode::SETATTR), "{mode:?}: {sent:?}");
+        assert_eq!(permissions(), 0o755, "{mode:?}");
+        assert_eq!(mounted.sent_by(|| file.write_all_at(100, b"again").unwrap()).1, [], "{mode:?}");
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn what_is_mapped_is_counted_as_long_as_somebody_uses_it() {
+    let mounted = mount(CacheMode::Auto, 8 * MIB, 4 * MIB);
+    let used = || {
+        let statistics = mounted.fs.statistics();
+        (statistics.mappings, statistics.mapped_bytes)
+    };
+    assert_eq!(used(), (0, 0));
+    let file = OpenOptions::new().read(true).write(true).open(&mounted.fs, "f").unwrap();
+    file.read_at(0, &mut vec![0; 2 * MIB]).unwrap();
+    assert_eq!(used(), (1, 2 * MIB as u64));
+    let mapping = file.as_open_file().map(0..4096, Access::READ).unwrap();
+    assert_eq!(used(), (2, 2 * MIB as u64 + 4096));
+    drop(mapping);
+    mounted.fs.drop_caches();
+    assert_eq!(used(), (0, 0));
+    drop(file);
+    mounted.unmount();
 }
 
 #[test]

@@ -68,7 +68,9 @@ impl OpenFile {
     ///
     /// The server's.
     pub fn getattr(&self) -> Result<Attr, Error> {
-        self.node.getattr_of(self.open_fh())
+        // What is known is told without a look at the handle: threads would meet at its lock.
+        let known = self.node.inode().attr(self.node.cache().now());
+        known.map_or_else(|| self.node.ask_attr(self.open_fh()), Ok)
     }
 
     /// Changes attributes of the inode, and gives the new ones. The size may be changed by who has the file open for
@@ -181,6 +183,12 @@ impl OpenFile {
     pub(super) fn note_change(&self) -> Result<(), Error> {
         self.written.store(true, Ordering::Relaxed);
         self.kill_set_ids()
+    }
+
+    /// Whether a change of the content costs no set-id bits any more, as far as this driver knows.
+    pub(super) fn has_killed_set_ids(&self) -> bool {
+        let set = self.node.superblock().set_ids();
+        self.node.credentials().is_privileged() || self.set_ids_killed.load(Ordering::Relaxed) == set
     }
 
     /// Takes set-id bits away; once, since to ask before each write would double the requests,
