@@ -72,6 +72,11 @@ impl OpenFile {
 
     /// Opens a file for writing and cuts everything off.
     fn open_truncated(&mut self, flags: OpenFlags) -> Result<(), Error> {
+        // What is cut off is written before: if the file cannot be opened nothing may be lost. To drop it afterwards instead, one
+        // would have to know which dirty pages are from before. That is so if nothing else happens to the file meanwhile
+        // (then what was written since goes, too, with `Change::Resized`); but not next to a run on its way, or to another
+        // change: a page written since may hold older bytes, which must not reach the server behind the truncation. So
+        // collected writes would have to wait for the open, and the flush be held over it.
         self.node.write_back();
         if !self.node.has(InitFlags::ATOMIC_O_TRUNC) {
             self.open_handle(flags - OpenFlags::TRUNCATE)?;

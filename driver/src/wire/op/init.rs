@@ -30,7 +30,8 @@ bitflags! {
         const DONT_MASK = 1 << 6;
         /// The server keeps `flock` locks.
         const FLOCK_LOCKS = 1 << 10;
-        /// The client drops cached pages when attributes changed.
+        /// The client drops cached pages when attributes changed; else when the file is opened. (In `CacheMode::Auto`:
+        /// `Always` drops none.)
         const AUTO_INVAL_DATA = 1 << 12;
         /// READDIRPLUS is known.
         const DO_READDIRPLUS = 1 << 13;
@@ -56,7 +57,8 @@ bitflags! {
         const CACHE_SYMLINKS = 1 << 23;
         /// OPENDIR may answer ENOSYS, which means that directories need not be opened.
         const NO_OPENDIR_SUPPORT = 1 << 24;
-        /// Cached pages are dropped only on request.
+        /// Cached pages are dropped only on request, which here is that the file is opened: there are no notifications. It
+        /// outdoes `AUTO_INVAL_DATA`.
         const EXPLICIT_INVAL_DATA = 1 << 25;
         /// `map_alignment` of the reply counts.
         const MAP_ALIGNMENT = 1 << 26;

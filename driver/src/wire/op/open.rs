@@ -84,19 +84,24 @@ bitflags! {
     /// `FOPEN_` flags: what the server says of a file it opened. Unknown ones are kept.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct FopenFlags: u32 {
-        /// Every read and write of the file goes to the server.
+        /// Every read and write of the file goes to the server; nothing of it is kept, nor opened late after that was said.
         const DIRECT_IO = 1 << 0;
-        /// What is cached of the file is still true.
+        /// What is cached of the file is still true, whatever its attributes say. It comes with the reply to OPEN, so that a
+        /// file that is opened late has been compared by then: it costs no pages, and saves none.
         const KEEP_CACHE = 1 << 1;
         /// The file cannot seek.
         const NONSEEKABLE = 1 << 2;
-        /// The listing of the directory may be cached.
+        /// The listing of the directory may be cached. Without it that is done in `CacheMode::Always` alone.
         const CACHE_DIR = 1 << 3;
         /// The file has no position at all.
         const STREAM = 1 << 4;
         /// No FLUSH is wanted at close (minor 35).
         const NOFLUSH = 1 << 5;
-        /// Several direct writes may be in flight (minor 38).
+        /// Several direct writes may be in flight (minor 38). It changes nothing here: they always may. Linux, without it,
+        /// lets direct writes of an inode wait for each other; but another client of the server waits for neither, so a
+        /// server has to take WRITEs as they come, and no program may count on more than POSIX promises: of writes that
+        /// overlap and are under way together, either may be the last in each byte. Those that append do take turns where the
+        /// driver finds the end; elsewhere each WRITE is appended by the server.
         const PARALLEL_DIRECT_WRITES = 1 << 6;
         const _ = !0;
     }

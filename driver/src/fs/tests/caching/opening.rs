@@ -60,6 +60,42 @@ fn the_server_may_want_pages_kept() {
 }
 
 #[test]
+fn a_file_that_is_opened_late_is_compared_before_the_server_can_say_that_pages_are_to_be_kept() {
+    let mounted = mount(options(CacheMode::Auto), |server| {
+        server.options.fopen_flags = KEEP_CACHE;
+        server.file("f", b"content");
+    });
+    mounted.read_once("f");
+    assert_eq!(mounted.read_once("f").1, [opcode::GETATTR], "what did not change is kept all the same");
+    mounted.server(|server| server.attr_mut("f").modified.seconds += 1);
+    assert_eq!(mounted.read_once("f").1, [&[opcode::GETATTR][..], &OPENED].concat());
+    mounted.unmount();
+}
+
+#[test]
+fn two_direct_writes_of_a_file_are_under_way_together_whether_or_not_the_server_says_so() {
+    const PARALLEL_DIRECT_WRITES: u32 = 1 << 6;
+    for fopen_flags in [DIRECT_IO, DIRECT_IO | PARALLEL_DIRECT_WRITES] {
+        for cache in all_options() {
+            let mounted = mount(cache, |server| {
+                server.options.fopen_flags = fopen_flags;
+                server.file("f", b"content");
+            });
+            let file = read_write().open(&mounted.fs, "f").unwrap();
+            // The second one is complete while the reply to the first is on its way.
+            mounted.overtake(
+                opcode::WRITE,
+                |_| file.write_all_at(0, b"one").unwrap(),
+                |_| file.write_all_at(3, b"two!").unwrap(),
+            );
+            assert_eq!(mounted.content("f"), b"onetwo!");
+            drop(file);
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
 fn where_the_server_wants_to_be_asked_nothing_is_kept() {
     for cache in all_options() {
         for lazy_open in [true, false] {
@@ -151,10 +187,14 @@ fn a_whole_file_is_read_to_its_end_whatever_was_believed_of_its_size() {
 
 #[test]
 fn attributes_that_tell_of_a_change_drop_pages_if_the_server_wants_that() {
-    for explicit in [false, true] {
+    // To drop pages itself is for a server that says EXPLICIT_INVAL_DATA, whatever it says of AUTO_INVAL_DATA.
+    for (auto, explicit) in [(true, false), (true, true), (false, true), (false, false)] {
         let mounted = mount(options(CacheMode::Auto), |server| {
-            if explicit {
-                server.options.init_flags |= crate::InitFlags::EXPLICIT_INVAL_DATA.bits();
+            for (is_said, flag) in
+                [(auto, crate::InitFlags::AUTO_INVAL_DATA), (explicit, crate::InitFlags::EXPLICIT_INVAL_DATA)]
+            {
+                server.options.init_flags &= !flag.bits();
+                server.options.init_flags |= if is_said { flag.bits() } else { 0 };
             }
             server.file("f", b"content");
         });
@@ -164,7 +204,7 @@ fn attributes_that_tell_of_a_change_drop_pages_if_the_server_wants_that() {
         mounted.advance(SECOND);
         assert_eq!(mounted.sent_by(|| file.read_at(0, &mut [0; 7])), (Ok(7), vec![]), "nobody asked");
         mounted.fs.metadata("f").unwrap();
-        let expected = if explicit { b"content" } else { b"Content" };
+        let expected = if auto && !explicit { b"Content" } else { b"content" };
         let mut buffer = [0; 7];
         file.read_at(0, &mut buffer).unwrap();
         assert_eq!(buffer, *expected);

@@ -252,6 +252,34 @@ fn where_reading_is_not_allowed_writes_go_to_the_server_at_once() {
 }
 
 #[test]
+fn where_reading_is_not_allowed_each_append_goes_to_the_end_at_the_server() {
+    for mounted in mounts(100) {
+        mounted.fs.read("f").unwrap();
+        mounted.server(|server| {
+            server.fault(opcode::OPEN, 0, Fault::Refuse(Errno::EACCES));
+        });
+        let mut file = OpenOptions::new().append(true).open(&mounted.fs, "f").unwrap();
+        assert_eq!(mounted.sent_u32(opcode::OPEN, 40) & 3, 1, "it is opened for writing only");
+        let sent = mounted.sends(|_| file.write_all(b"one"));
+        assert_eq!((count(&sent, opcode::WRITE), count(&sent, opcode::READ)), (1, 0), "{sent:?}");
+        mounted.others_write("f", &[&mounted.content("f")[..], b"by others"].concat());
+        // One that collects, and knows of an older end.
+        let collecting = read_write().open(&mounted.fs, "f").unwrap();
+        collecting.write_all_at(0, b"first").unwrap();
+        file.write_all(b"two").unwrap();
+        let expected = [b"first", &pattern(100)[5..], b"oneby otherstwo"].concat();
+        assert!(mounted.content("f") == expected);
+        // In `Always` what others wrote into a page that is kept is not seen.
+        if mounted.fs.root().cache().options().mode == CacheMode::Auto {
+            assert!(read_from(&mounted.fs.open("f").unwrap(), 0) == expected);
+        }
+        assert_eq!(mounted.fs.metadata("f").unwrap().len(), expected.len() as u64);
+        drop((file, collecting));
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn before_what_is_written_behind_the_end_are_zeroes() {
     for mounted in mounts(10) {
         let file = read_write().open(&mounted.fs, "f").unwrap();
