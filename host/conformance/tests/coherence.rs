@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use virtio_fs::fs::OpenOptions;
-use virtio_fs::{CacheMode, CacheOptions, Errno, Error, FileType, MountOptions, OpenFlags, VirtioFs};
+use virtio_fs::fs::{File, OpenOptions};
+use virtio_fs::{CacheMode, CacheOptions, Errno, Error, FileType, MountOptions, OpenFlags, Permissions, VirtioFs};
 use virtio_fs_conformance::{Folder, expect_root};
 use virtio_fs_vhost_user::{Daemon, DaemonOptions, GuestHal, connect};
 
@@ -43,10 +43,13 @@ impl Share {
     }
 
     fn mount(&self, cache: CacheOptions) -> Guest {
-        let options = DaemonOptions { log_requests: false, ..DaemonOptions::default() };
-        let daemon = Daemon::start(self.folder.path(), &options).unwrap_or_else(|error| panic!("{error}"));
+        self.mount_with(MountOptions { cache, ..MountOptions::default() })
+    }
+
+    fn mount_with(&self, options: MountOptions) -> Guest {
+        let daemon_options = DaemonOptions { log_requests: false, ..DaemonOptions::default() };
+        let daemon = Daemon::start(self.folder.path(), &daemon_options).unwrap_or_else(|error| panic!("{error}"));
         let (transport, platform) = connect(daemon.socket(), "test").unwrap_or_else(|error| panic!("{error}"));
-        let options = MountOptions { cache, ..MountOptions::default() };
         let fs = VirtioFs::mount::<GuestHal>(transport, platform, &options).expect("a mount");
         Guest { fs, daemon }
     }
@@ -66,6 +69,21 @@ fn auto(timeout: Duration) -> CacheOptions {
 
 fn always() -> CacheOptions {
     CacheOptions { mode: CacheMode::Always, ..CacheOptions::default() }
+}
+
+fn eager(cache: CacheOptions) -> CacheOptions {
+    CacheOptions { lazy_open: false, ..cache }
+}
+
+/// The server checks permissions, and so opens each file at once.
+fn checked_by_server(cache: CacheOptions) -> MountOptions {
+    MountOptions { cache, permissions: Permissions::Server, ..MountOptions::default() }
+}
+
+/// However files are opened, and whoever may say no to that.
+fn each_way(cache: &CacheOptions) -> [MountOptions; 3] {
+    let mount = |cache| MountOptions { cache, ..MountOptions::default() };
+    [mount(cache.clone()), mount(eager(cache.clone())), checked_by_server(cache.clone())]
 }
 
 fn writeback(cache: CacheOptions) -> CacheOptions {
@@ -202,11 +220,13 @@ fn change_on_host(share: &Share, random: &mut Random) -> String {
 #[test]
 fn without_a_cache_the_next_call_sees_every_change() {
     let share = Share::new();
-    let guest = share.mount(none());
+    let guests = each_way(&none()).map(|options| share.mount_with(options));
     let mut random = Random(1);
     for number in 0..300 {
         let change = change_on_host(&share, &mut random);
-        expect_equal(&share, &guest.fs, &format!("change {number}, {change}"));
+        for guest in &guests {
+            expect_equal(&share, &guest.fs, &format!("change {number}, {change}"));
+        }
     }
 }
 
@@ -214,8 +234,8 @@ fn without_a_cache_the_next_call_sees_every_change() {
 fn without_a_cache_open_files_see_every_change() {
     let share = Share::new();
     fs::write(share.at("a"), "first").unwrap();
-    let guest = share.mount(none());
-    let file = guest.fs.open("a").unwrap();
+    let guests = each_way(&none()).map(|options| share.mount_with(options));
+    let files: Vec<_> = guests.iter().flat_map(|guest| [guest.fs.open("a"), read_write(&guest.fs, "a")]).collect();
     let host = fs::File::options().write(true).open(share.at("a")).unwrap();
     let mut random = Random(2);
     let mut content = vec![0; LENGTH as usize];
@@ -224,10 +244,17 @@ fn without_a_cache_open_files_see_every_change() {
         let new = random.content(length);
         host.set_len(new.len() as u64).unwrap();
         host.write_all_at(&new, 0).unwrap();
-        let bytes = file.read_at(0, &mut content).unwrap();
-        assert!(content[..bytes] == new);
-        assert_eq!(file.metadata().unwrap().len(), new.len() as u64);
+        for file in &files {
+            let file = file.as_ref().unwrap();
+            let bytes = file.read_at(0, &mut content).unwrap();
+            assert!(content[..bytes] == new);
+            assert_eq!(file.metadata().unwrap().len(), new.len() as u64);
+        }
     }
+}
+
+fn read_write(vfs: &VirtioFs, path: &str) -> Result<File, Error> {
+    OpenOptions::new().read(true).write(true).open(vfs, path)
 }
 
 fn random_length(random: &mut Random) -> u64 {
@@ -237,7 +264,8 @@ fn random_length(random: &mut Random) -> u64 {
 #[test]
 fn what_is_believed_for_no_time_is_seen_by_the_next_call_and_content_when_a_file_is_opened() {
     let share = Share::new();
-    let guests = [share.mount(auto(Duration::ZERO)), share.mount(writeback(auto(Duration::ZERO)))];
+    let caches = [auto(Duration::ZERO), writeback(auto(Duration::ZERO))];
+    let guests: Vec<_> = caches.iter().flat_map(each_way).map(|options| share.mount_with(options)).collect();
     let mut random = Random(3);
     for number in 0..300 {
         std::thread::sleep(TICK);
@@ -251,12 +279,14 @@ fn what_is_believed_for_no_time_is_seen_by_the_next_call_and_content_when_a_file
 #[test]
 fn what_is_believed_for_a_time_is_seen_after_it() {
     let share = Share::new();
-    let guest = share.mount(auto(TIMEOUT));
+    let guests = each_way(&auto(TIMEOUT)).map(|options| share.mount_with(options));
     let mut random = Random(4);
     for number in 0..25 {
         let changes: Vec<_> = (0..4).map(|_| change_on_host(&share, &mut random)).collect();
         std::thread::sleep(TIMEOUT + TICK);
-        expect_equal(&share, &guest.fs, &format!("changes {number}, {changes:?}"));
+        for guest in &guests {
+            expect_equal(&share, &guest.fs, &format!("changes {number}, {changes:?}"));
+        }
     }
 }
 
@@ -268,10 +298,16 @@ fn new_content_is_seen_by_who_opens_the_file_whatever_is_believed_of_its_attribu
     let mut old = random.content(LENGTH);
     fs::write(share.at("a"), &old).unwrap();
     let host = fs::File::options().write(true).open(share.at("a")).unwrap();
-    for cache in [auto(Duration::from_secs(600)), writeback(auto(Duration::from_secs(600))), auto(TIMEOUT)] {
-        let guest = share.mount(cache);
-        for round in 0..150 {
-            let before = guest.fs.open("a").unwrap();
+    let long = auto(Duration::from_secs(600));
+    let mounts = [long.clone(), writeback(long), auto(TIMEOUT)].map(|cache| each_way(&cache));
+    for options in mounts.into_iter().flatten() {
+        let guest = share.mount_with(options);
+        for round in 0..60 {
+            let open = |is_for_writing| match is_for_writing {
+                true => read_write(&guest.fs, "a").unwrap(),
+                false => guest.fs.open("a").unwrap(),
+            };
+            let before = open(round % 3 == 1);
             let mut content = vec![0; LENGTH as usize + 1];
             let bytes = before.read_at(0, &mut content).unwrap();
             assert!(content[..bytes] == old, "round {round}: read before the change");
@@ -280,12 +316,16 @@ fn new_content_is_seen_by_who_opens_the_file_whatever_is_believed_of_its_attribu
             let new = random.content(length);
             host.set_len(length).unwrap();
             host.write_all_at(&new, 0).unwrap();
-            let mut expect_either = |when: &str| {
+            let expect_either = |when: &str| {
+                let mut content = vec![0; LENGTH as usize + 1];
                 let bytes = before.read_at(0, &mut content).unwrap();
                 assert!(content[..bytes] == old || content[..bytes] == new, "round {round}: open meanwhile, {when}");
             };
             expect_either("after the change");
-            assert!(guest.fs.read("a").unwrap() == new, "round {round}: opened after the change");
+            let after = open(round % 3 == 2);
+            let bytes = after.read_at(0, &mut content).unwrap();
+            assert!(content[..bytes] == new, "round {round}: opened after the change");
+            assert!(guest.fs.read("a").unwrap() == new, "round {round}: read as a whole");
             expect_either("when another has opened it");
             old = new;
         }
@@ -313,7 +353,7 @@ fn what_is_believed_for_ever_is_seen_once_the_caches_are_dropped() {
 }
 
 /// Writes anywhere in a file, and what it holds then.
-fn write_anywhere(file: &virtio_fs::fs::File, content: &mut Vec<u8>, random: &mut Random) {
+fn write_anywhere(file: &File, content: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..1 + random.below(20) {
         let (at, length) = (random.below(200_000) as usize, random.below(9000));
         let data = random.content(length);
@@ -332,9 +372,11 @@ fn the_host_has_every_byte_once_a_file_is_closed_or_synchronised() {
     let small = CacheOptions { max_data_bytes: 64 << 10, ..writeback(auto(Duration::from_secs(1))) };
     // Who waits for nothing but what is said here.
     let patient = CacheOptions { dirty_age: Duration::from_secs(600), ..writeback(always()) };
-    for cache in [always(), writeback(auto(Duration::from_secs(1))), patient, small] {
-        let guest = share.mount(cache.clone());
-        for round in 0..60 {
+    let mounts = [always(), writeback(auto(Duration::from_secs(1))), patient, small].map(|cache| each_way(&cache));
+    for options in mounts.into_iter().flatten() {
+        let cache = options.cache.clone();
+        let guest = share.mount_with(options);
+        for round in 0..36 {
             let name = NAMES[round % NAMES.len()];
             let expect = |content: &[u8], when: &str| {
                 let is = fs::read(share.at(name)).unwrap();
