@@ -28,6 +28,11 @@ impl Error {
             Self::NoMemory => Errno::ENOMEM,
         }
     }
+
+    /// Whether the server has no room for more.
+    pub(crate) fn is_no_space(self) -> bool {
+        matches!(self, Self::Refused(Errno::ENOSPC | Errno::EDQUOT))
+    }
 }
 
 impl fmt::Display for Error {

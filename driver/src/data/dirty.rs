@@ -1,9 +1,7 @@
 //! Pages that programs have written to, and the server has not got yet.
 
 use super::PAGE_BYTES;
-use super::changes::Changing;
 use super::file_data::{FileData, Page, State, place};
-use super::frames::Frames;
 use crate::sync::atomic::Ordering;
 use crate::{Attr, Error, Instant, Timestamp};
 use alloc::vec::Vec;
@@ -20,38 +18,6 @@ pub(crate) enum Need {
     Pages(usize),
     /// To go to the server, where somebody else appends at the moment.
     Server,
-}
-
-/// Dirty bytes that follow each other, on their way to the server.
-pub(crate) struct Run {
-    /// Where they begin in the file.
-    pub(crate) offset: u64,
-    pieces: Vec<(Frames, Range<usize>)>,
-    indices: Range<u64>,
-    /// To write it is a change of the file, as others are.
-    changing: Changing,
-}
-
-impl Run {
-    /// The bytes from byte `from` of the run on.
-    pub(crate) fn slices(&self, from: usize) -> impl Iterator<Item = &[u8]> {
-        let mut skip = from;
-        self.pieces.iter().map(move |(frames, range)| {
-            let piece = &frames.bytes()[range.clone()];
-            let here = skip.min(piece.len());
-            skip -= here;
-            &piece[here..]
-        })
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.pieces.iter().map(|(_, range)| range.len()).sum()
-    }
-
-    /// The page behind the run.
-    pub(crate) fn next_index(&self) -> u64 {
-        self.indices.end
-    }
 }
 
 /// What a program knows of the file while the server does not.
@@ -92,69 +58,6 @@ impl FileData {
         drop(state);
         new.iter().for_each(|&(index, ticket)| self.pool.enqueue(&self.own, index, ticket));
         result
-    }
-
-    /// Takes the first dirty bytes out of page `from` or those behind it, up to about `limit` bytes.
-    pub(crate) fn take_dirty(&self, from: u64, limit: usize) -> Option<Run> {
-        let mut state = self.state.write();
-        let mut is_clean = true;
-        let mut first: Option<u64> = None;
-        for (&index, _) in state.pages.iter().filter(|(_, page)| !page.dirty().is_empty()) {
-            is_clean = false;
-            if index >= from && first.is_none_or(|first| index < first) {
-                first = Some(index);
-            }
-        }
-        if is_clean {
-            state.dirty_since = None;
-            if state.in_flight == 0 {
-                state.end_doubts();
-            }
-        }
-        let first = first?;
-        let mut pieces = Vec::new();
-        // Without memory for so many pieces there are fewer; without any, the pages stay dirty until there is.
-        let most = limit.div_ceil(PAGE_BYTES).max(1);
-        if pieces.try_reserve(most).is_err() {
-            pieces.try_reserve(1).ok()?;
-        }
-        let most = most.min(pieces.capacity());
-        let mut run = Run { offset: 0, pieces, indices: first..first, changing: state.begin_change() };
-        for index in first.. {
-            let page = state.pages.get_mut(&index).filter(|page| {
-                let follows = page.dirty().start == 0;
-                let before = run.pieces.last().is_none_or(|(_, range)| range.end == PAGE_BYTES && follows);
-                !page.dirty().is_empty() && before && run.pieces.len() < most
-            });
-            let Some(page) = page else { break };
-            let range = page.dirty().clone();
-            if run.pieces.is_empty() {
-                run.offset = index * PAGE_BYTES as u64 + range.start as u64;
-            }
-            run.pieces.push((page.frames.clone(), range));
-            page.set_dirty(0..0);
-            page.in_flight = true;
-            run.indices.end = index + 1;
-            state.in_flight += 1;
-        }
-        Some(run)
-    }
-
-    /// The server has the bytes of a run, or they are lost to it.
-    pub(crate) fn end_run(&self, run: Run, result: Result<(), Error>) {
-        let mut state = self.state.write();
-        state.in_flight -= run.pieces.len();
-        for index in run.indices.clone() {
-            if let Some(page) = state.pages.get_mut(&index) {
-                page.in_flight = false;
-            }
-        }
-        if !state.end_change(&run.changing) {
-            state.lose(run.offset..run.offset + run.bytes() as u64);
-        }
-        if let Err(error) = result {
-            state.failures = (state.failures.0 + 1, Some(error));
-        }
     }
 
     /// Whether something is here that the server has not got.

@@ -6,6 +6,7 @@
 //!
 //! Nothing here sends requests: who does hands in how.
 
+mod batch;
 mod changes;
 mod dax;
 mod dirty;
@@ -16,9 +17,10 @@ mod read;
 mod readahead;
 mod whole;
 
+pub(crate) use batch::{Batch, Leaving};
 pub(crate) use changes::Change;
 pub(crate) use dax::{Next, Place, Reclaim, Wanted, Window};
-pub(crate) use dirty::{Need, Run, Unwritten};
+pub(crate) use dirty::{Need, Unwritten};
 pub(crate) use file_data::{FileData, Page, Version};
 pub(crate) use pool::Pool;
 pub(crate) use read::{Reading, read, read_kept};

@@ -16,7 +16,7 @@ pub(crate) use read::{Filled, ReadFrom};
 pub(crate) use slices::{Payload, Room};
 pub use statistics::Statistics;
 pub(crate) use statistics::Traffic;
-pub(crate) use write::WriteTo;
+pub(crate) use write::{Run, WriteTo};
 
 use self::forget::{Batch, ForgetQueue};
 use self::statistics::Counters;
@@ -181,7 +181,7 @@ impl Session {
     fn with_space<T>(&self, mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
         let were_closing = self.channel.has_detached();
         match ask() {
-            Err(Error::Refused(Errno::ENOSPC | Errno::EDQUOT)) if self.flush_forgets() || were_closing => {
+            Err(error) if error.is_no_space() && (self.flush_forgets() || were_closing) => {
                 self.drain()?;
                 ask()
             }

@@ -4,7 +4,7 @@ use super::{Credentials, Payload, Request, Room, Session};
 use crate::wire::{FileHandle, FromBody, NodeId, OpenFlags, Write, WriteFlags, Written};
 use crate::{Errno, Error};
 use core::cell::Cell;
-use core::iter;
+use core::{iter, slice};
 
 /// Which open file is written to, and how.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,74 @@ pub(crate) struct WriteTo {
     /// What the file was opened with.
     pub(crate) flags: OpenFlags,
     pub(crate) write_flags: WriteFlags,
+}
+
+/// Bytes that follow each other in a file, to be written there, and how far that went.
+pub(crate) struct Run<'d> {
+    offset: u64,
+    data: Payload<'d>,
+    /// Up to here it was written without a gap, as far as the replies tell.
+    written: Cell<usize>,
+    /// What stopped it there.
+    error: Cell<Option<Error>>,
+    /// What its requests begin with.
+    begin: Cell<usize>,
+    /// The place of the first of them among all requests.
+    first_place: Cell<usize>,
+}
+
+impl<'d> Run<'d> {
+    pub(crate) fn new(offset: u64, data: Payload<'d>) -> Self {
+        Self {
+            offset,
+            data,
+            written: Cell::new(0),
+            error: Cell::new(None),
+            begin: Cell::new(0),
+            first_place: Cell::new(usize::MAX),
+        }
+    }
+
+    /// How many bytes were written without a gap.
+    ///
+    /// # Errors
+    ///
+    /// What stopped it before the first.
+    pub(crate) fn result(&self) -> Result<usize, Error> {
+        match (self.written.get(), self.error.get()) {
+            (0, Some(error)) => Err(error),
+            (written, _) => Ok(written),
+        }
+    }
+
+    /// What lies behind the first `written` bytes, and where it belongs.
+    pub(crate) fn behind(&self, written: usize) -> (u64, Payload<'d>) {
+        let mut data = self.data;
+        data.take(written);
+        (self.offset + written as u64, data)
+    }
+
+    /// Whether there was no room for all of it.
+    fn lacks_space(&self) -> bool {
+        self.error.get().is_some_and(Error::is_no_space)
+    }
+
+    /// Goes on where it stopped, if that was for want of space, or begins.
+    fn start(&self) {
+        self.begin.set(self.written.get());
+        self.first_place.set(usize::MAX);
+        if self.error.get().is_none() || self.lacks_space() {
+            self.error.set(None);
+            self.written.set(self.data.len());
+        }
+    }
+
+    fn stop(&self, at: usize, why: Error) {
+        if at < self.written.get() {
+            self.written.set(at);
+            self.error.set(Some(why));
+        }
+    }
 }
 
 impl Session {
@@ -40,62 +108,68 @@ impl Session {
         }
         let mut data = data.take(usize::try_from(room).unwrap_or(usize::MAX));
         let unit = self.negotiated.max_write_bytes;
-        if !to.flags.contains(OpenFlags::APPEND) {
-            return self.with_space(|| self.write_together(who, to, offset, data));
-        }
+        let step = if to.flags.contains(OpenFlags::APPEND) { unit } else { usize::MAX };
         let mut written = 0;
         while data.len() > 0 {
-            let chunk = data.take(unit);
-            match self.with_space(|| self.write_together(who, to, offset + written as u64, chunk)) {
+            let run = Run::new(offset + written as u64, data.take(step));
+            self.write_runs(who, to, slice::from_ref(&run));
+            match run.result() {
                 Ok(bytes) => written += bytes,
                 Err(error) if written == 0 => return Err(error),
                 Err(_) => break,
             }
-            if written % unit != 0 {
+            if run.error.get().is_some() {
                 break;
             }
         }
         Ok(written)
     }
 
-    fn write_together(&self, who: &Credentials, to: WriteTo, offset: u64, data: Payload<'_>) -> Result<usize, Error> {
+    /// Writes all `runs` into an open file, each as [`Self::write`] does, in requests that are in flight together: one is
+    /// stopped by an error, the others go on. What became of each is its [`Run::result`]. None may go beyond the largest
+    /// offset, and the file not be open for appending if there are several.
+    pub(crate) fn write_runs(&self, who: &Credentials, to: WriteTo, runs: &[Run<'_>]) {
+        let result = self.with_space(|| {
+            self.write_together(who, to, runs);
+            runs.iter().find(|run| run.lacks_space()).and_then(|run| run.error.get()).map_or(Ok(()), Err)
+        });
+        if let Err(error) = result {
+            log::trace!("{:?}: not everything was written: {error}", to.nodeid);
+        }
+    }
+
+    fn write_together(&self, who: &Credentials, to: WriteTo, runs: &[Run<'_>]) {
         let WriteTo { nodeid, fh, flags, write_flags } = to;
         let unit = self.negotiated.max_write_bytes;
-        let total = data.len();
-        // Up to where everything is written, as far as the replies tell, and what stopped it there.
-        let complete = Cell::new(total);
-        let error = Cell::new(None);
-        let stop = |at, why| {
-            if at < complete.get() {
-                complete.set(at);
-                error.set(Some(why));
-            }
-        };
-        let mut rest = data;
-        let mut requests = iter::from_fn(|| {
-            let offset = offset + (total - rest.len()) as u64;
-            let chunk = rest.take(unit);
-            // Behind an error there is nothing to write.
-            (chunk.len() > 0 && complete.get() == total).then(|| {
-                let write = Write { fh, offset, size_bytes: chunk.len() as u32, flags, write_flags, lock_owner: None };
-                Request::scattered(self.header::<Write>(who, nodeid), &write, chunk, Room::default())
+        runs.iter().for_each(Run::start);
+        let count = &Cell::new(0);
+        let mut requests = runs.iter().flat_map(|run| {
+            run.first_place.set(count.get());
+            let (mut offset, mut rest) = run.behind(run.begin.get());
+            iter::from_fn(move || {
+                let chunk = rest.take(unit);
+                // Behind an error there is nothing to write.
+                (chunk.len() > 0 && run.error.get().is_none()).then(|| {
+                    count.set(count.get() + 1);
+                    let size_bytes = chunk.len() as u32;
+                    let write = Write { fh, offset, size_bytes, flags, write_flags, lock_owner: None };
+                    offset += u64::from(size_bytes);
+                    Request::scattered(self.header::<Write>(who, nodeid), &write, chunk, Room::default())
+                })
             })
         });
         self.exchange(&mut requests, &mut |place, reply| {
-            let start = place * unit;
-            let asked = unit.min(total - start);
+            let Some(run) = runs[..runs.partition_point(|run| run.first_place.get() <= place)].last() else { return };
+            let start = run.begin.get() + (place - run.first_place.get()) * unit;
+            let asked = unit.min(run.data.len() - start);
             match reply.and_then(|reply| Written::from_bytes(reply.body)) {
                 Ok(Written(bytes)) if bytes as usize == asked => {}
                 Ok(Written(bytes)) if (bytes as usize) < asked => {
-                    stop(start + bytes as usize, Error::Refused(Errno::EIO));
+                    run.stop(start + bytes as usize, Error::Refused(Errno::EIO));
                 }
-                Ok(_) => stop(start, Error::Protocol("more was written than asked for")),
-                Err(why) => stop(start, why),
+                Ok(_) => run.stop(start, Error::Protocol("more was written than asked for")),
+                Err(why) => run.stop(start, why),
             }
         });
-        match (complete.get(), error.get()) {
-            (0, Some(error)) => Err(error),
-            (complete, _) => Ok(complete),
-        }
     }
 }

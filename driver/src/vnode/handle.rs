@@ -3,8 +3,8 @@
 use super::node::unless_lacking;
 use super::{Durability, Node};
 use crate::Error;
-use crate::data::Run;
-use crate::session::{ReadFrom, WriteTo};
+use crate::data::{Batch, FileData, Leaving, PAGE_BYTES};
+use crate::session::{ReadFrom, Run, WriteTo};
 use crate::wire::{
     FileHandle, FopenFlags, Fsync, Lock, LockKind, LockOwner, Open, OpenFlags, Opened, Release, Setlk, WriteFlags,
 };
@@ -103,39 +103,77 @@ impl Handle {
         while !data.try_begin_flush() {
             session.wait_until(&mut || !data.is_flushing());
         }
-        let limit = RUN_TRANSFERS * session.negotiated().max_write_bytes;
-        let mut next = 0;
-        while let Some(run) = data.take_dirty(next, limit) {
-            next = run.next_index();
-            let result = self.write_run(&run);
-            if let Err(error) = result {
-                log::warn!("{:?}: what was written is lost from byte {} on: {error}", self.node, run.offset);
-            }
-            // First this: see `change_content`.
-            self.node.inode().note_change();
-            data.end_run(run, result);
+        if let Err(error) = self.write_batches(data) {
+            data.note_failure(error);
         }
         data.end_flush();
         session.wake();
         self.node.superblock().dirty.remove_if_clean(&self.node);
     }
 
-    fn write_run(&self, run: &Run) -> Result<(), Error> {
-        let session = self.node.session();
-        let to = self.write_to(self.flags - OpenFlags::APPEND);
-        let to = WriteTo { write_flags: to.write_flags | WriteFlags::CACHE, ..to };
-        let mut written = 0;
-        while written < run.bytes() {
-            let mut slices = Vec::new();
-            slices.extend(run.slices(written).filter(|slice| !slice.is_empty()));
-            written += session.write(self.node.credentials(), to, run.offset + written as u64, slices[..].into())?;
+    /// # Errors
+    ///
+    /// [`Error::NoMemory`] to write pages with: these stay dirty.
+    fn write_batches(&self, data: &FileData) -> Result<(), Error> {
+        let most = BATCH_TRANSFERS * self.node.session().negotiated().max_write_bytes / PAGE_BYTES;
+        let mut next = 0;
+        while let Some(batch) = data.take_dirty(next, most.max(BATCH_TRANSFERS))? {
+            next = batch.next_index();
+            let result = self.write_batch(&batch);
+            // First this: see `change_content`.
+            self.node.inode().note_change();
+            data.end_batch(batch, result);
         }
         Ok(())
     }
+
+    /// Writes as much of these pages as can be written.
+    ///
+    /// # Errors
+    ///
+    /// Why something could not.
+    fn write_batch(&self, batch: &Batch) -> Result<(), Error> {
+        let to = self.write_to(self.flags - OpenFlags::APPEND);
+        let to = WriteTo { write_flags: to.write_flags | WriteFlags::CACHE, ..to };
+        let (mut slices, mut runs) = (Vec::new(), Vec::new());
+        let (pages, count) = (batch.pages(), batch.runs().count());
+        if slices.try_reserve_exact(pages.len()).and_then(|()| runs.try_reserve_exact(count)).is_err() {
+            // Without memory for lists, one page after the other.
+            let runs = pages.iter().map(|page| Run::new(page.offset(), page.bytes().into()));
+            return runs.map(|run| self.finish(to, &run)).fold(Ok(()), Result::and);
+        }
+        slices.extend(pages.iter().map(Leaving::bytes));
+        let mut rest = &slices[..];
+        for run in batch.runs() {
+            let (bytes, behind) = rest.split_at(run.len());
+            runs.push(Run::new(run[0].offset(), bytes.into()));
+            rest = behind;
+        }
+        self.node.session().write_runs(self.node.credentials(), to, &runs);
+        runs.iter().map(|run| self.finish(to, run)).fold(Ok(()), Result::and)
+    }
+
+    /// Writes what is left of a run.
+    fn finish(&self, to: WriteTo, run: &Run<'_>) -> Result<(), Error> {
+        let mut result = run.result();
+        let mut written = 0;
+        while let Ok(bytes) = result {
+            written += bytes;
+            let (offset, rest) = run.behind(written);
+            if rest.len() == 0 {
+                return Ok(());
+            }
+            result = self.node.session().write(self.node.credentials(), to, offset, rest);
+        }
+        result.map(drop).inspect_err(|error| {
+            log::warn!("{:?}: what was written is lost from byte {} on: {error}", self.node, run.behind(written).0);
+        })
+    }
 }
 
-/// Dirty bytes that follow each other are written in so many requests at a time.
-const RUN_TRANSFERS: usize = 8;
+/// Dirty pages of a file are written in about so many requests of full length at a time; of fewer bytes, if these are not
+/// next to each other.
+const BATCH_TRANSFERS: usize = 8;
 
 impl Handle {
     /// Closes the file now.

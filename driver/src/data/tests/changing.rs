@@ -60,12 +60,12 @@ fn a_change_made_while_dirty_pages_are_written_is_not_believed() {
     for change in changes {
         let mut file = File::with_end(&[]);
         file.write_later(Some(0), b"dirty").unwrap();
-        let run = file.data.take_dirty(0, 1).unwrap();
+        let batch = file.data.take_dirty(0, 1).unwrap().unwrap();
         let changing = file.data.begin_cut(u64::MAX);
         // The server makes this change first, and then writes.
         file.data.end_change(changing, &change);
         put(&mut file.server, 0, b"dirty");
-        file.data.end_run(run, Ok(()));
+        file.data.end_batch(batch, Ok(()));
         assert_eq!(file.flush(), []);
         assert_eq!(file.all(), b"dirty", "{change:?}");
     }
@@ -222,10 +222,10 @@ fn dirty_pages_outlive_what_others_say_of_the_file() {
 fn a_page_may_be_written_to_while_it_is_on_its_way_to_the_server() {
     let mut file = File::with_end(b"");
     file.write_later(Some(0), b"first").unwrap();
-    let run = file.data.take_dirty(0, 1 << 20).unwrap();
+    let batch = file.data.take_dirty(0, 64).unwrap().unwrap();
     file.write_later(Some(0), b"S").unwrap();
-    assert_eq!(run.slices(0).collect::<Vec<_>>(), [b"first"]);
-    file.data.end_run(run, Ok(()));
+    assert_eq!(batch.pages().iter().map(Leaving::bytes).collect::<Vec<_>>(), [b"first"]);
+    file.data.end_batch(batch, Ok(()));
     assert!(file.data.is_unwritten());
     assert_eq!(file.flush(), [(0, 1)]);
     assert_eq!(file.read(0, 10), b"Sirst");
@@ -236,8 +236,8 @@ fn why_a_page_could_not_be_written_is_told_to_who_was_there() {
     let mut file = File::with_end(b"");
     let before = file.data.failures();
     file.write_later(Some(0), b"lost").unwrap();
-    let run = file.data.take_dirty(0, 1 << 20).unwrap();
-    file.data.end_run(run, Err(EIO));
+    let batch = file.data.take_dirty(0, 64).unwrap().unwrap();
+    file.data.end_batch(batch, Err(EIO));
     assert_eq!(file.data.failed_since(before), Some((before + 1, EIO)));
     assert_eq!(file.data.failed_since(before + 1), None);
     assert_eq!(file.read(0, 10), b"lost");

@@ -154,13 +154,14 @@ impl File {
     fn flush(&mut self) -> Vec<(u64, usize)> {
         let mut runs = Vec::new();
         let mut next = 0;
-        while let Some(run) = self.data.take_dirty(next, 2 * PAGE_BYTES) {
-            next = run.next_index();
-            let bytes: Vec<u8> = run.slices(0).flatten().copied().collect();
-            assert_eq!(bytes.len(), run.bytes());
-            runs.push((run.offset, bytes.len()));
-            put(&mut self.server, run.offset as usize, &bytes);
-            self.data.end_run(run, Ok(()));
+        while let Some(batch) = self.data.take_dirty(next, 2).unwrap() {
+            next = batch.next_index();
+            for run in batch.runs() {
+                let bytes: Vec<u8> = run.iter().flat_map(Leaving::bytes).copied().collect();
+                runs.push((run[0].offset(), bytes.len()));
+                put(&mut self.server, run[0].offset() as usize, &bytes);
+            }
+            self.data.end_batch(batch, Ok(()));
         }
         runs
     }

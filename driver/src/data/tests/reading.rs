@@ -165,8 +165,8 @@ fn a_hole_before_what_the_server_gets_meanwhile_is_read_as_one() {
         file.data.learn_end(0, || true);
         file.write_later(Some(5 * PAGE), &[7; PAGE_BYTES]).unwrap();
         let flush = |data: &FileData, _: &mut Vec<u8>, _: &mut [&mut [u8]], filled| {
-            while let Some(run) = data.take_dirty(0, 1 << 20) {
-                data.end_run(run, Ok(()));
+            while let Some(batch) = data.take_dirty(0, 64).unwrap() {
+                data.end_batch(batch, Ok(()));
             }
             Ok(filled)
         };

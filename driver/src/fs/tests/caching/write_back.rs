@@ -526,3 +526,43 @@ fn who_unmounts_while_a_file_is_open_has_what_was_collected_written() {
         test_utils::assert_ended_well(&channel);
     }
 }
+
+#[test]
+fn dirty_pages_far_from_each_other_are_on_their_way_together() {
+    for mounted in mounts(0) {
+        let file = OpenOptions::new().write(true).open(&mounted.fs, "f").unwrap();
+        for page in 0..40_u64 {
+            file.write_at(page << 15, &[page as u8 + 1; 3]).unwrap();
+        }
+        let sent = mounted.sends(|_| file.sync_data());
+        assert_eq!(count(&sent, opcode::WRITE), 40);
+        assert_eq!(mounted.channel.most_in_flight(), 8, "as many as the channel carries");
+        for page in 0..40 {
+            assert_eq!(mounted.content("f")[page << 15..][..3], [page as u8 + 1; 3]);
+        }
+        drop(file);
+        mounted.unmount();
+    }
+}
+
+#[test]
+fn an_error_in_one_place_keeps_nothing_from_being_written_elsewhere() {
+    for mounted in mounts(0) {
+        let file = OpenOptions::new().write(true).open(&mounted.fs, "f").unwrap();
+        for page in 0..40_u64 {
+            file.write_at(page << 15, &[page as u8 + 1; 3]).unwrap();
+        }
+        mounted.server(|server| {
+            server.fault(opcode::WRITE, 7, Fault::Refuse(Errno::EIO));
+            server.fault(opcode::WRITE, 11, Fault::Body([1u32.to_ne_bytes(), [0; 4]].concat()));
+        });
+        assert_eq!(file.sync_data(), Err(Error::Refused(Errno::EIO)));
+        assert_eq!(file.sync_data(), Ok(()), "once");
+        for page in 0..40 {
+            let written = if page == 7 { [0; 3] } else { [page as u8 + 1; 3] };
+            assert_eq!(mounted.content("f")[page << 15..][..3], written, "{page}");
+        }
+        drop(file);
+        mounted.unmount();
+    }
+}
