@@ -141,16 +141,20 @@ impl OpenFile {
         let dirty = &self.node.superblock().dirty;
         let _dirtying = dirty.begin(handle);
         let mut spare = Vec::new();
+        let age = self.node.cache().options().dirty_age;
         for _ in 0..BUFFER_ATTEMPTS {
             let at = if appends { None } else { Some(offset) };
-            match data.write_pages(at, bytes, &mut spare, session.now(), session.date()) {
+            let now = session.now();
+            match data.write_pages(at, bytes, &mut spare, now, session.date()) {
                 Ok(_) => {
+                    dirty.note_due(now + age);
                     // Once more: it may have been flushed since the last time, and without these pages.
                     self.note_collected();
                     if pool.is_dirty_enough() {
                         // Most of it may be of files that nobody writes to at the moment.
                         dirty.write_all();
                     }
+                    dirty.write_one_aged(now, age);
                     return Ok(true);
                 }
                 Err(Need::End) => {

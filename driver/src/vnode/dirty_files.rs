@@ -5,6 +5,7 @@ use super::handle::Handle;
 use crate::Instant;
 use crate::cache::Serial;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,9 +17,16 @@ use core::time::Duration;
 /// # Locking
 ///
 /// One spin lock; nothing is sent and no handle dropped under it.
-#[derive(Default)]
 pub(crate) struct DirtyFiles {
     files: Mutex<BTreeMap<Serial, DirtyFile>>,
+    /// Before this time, in nanoseconds, nothing is too old.
+    due_ns: AtomicU64,
+}
+
+impl Default for DirtyFiles {
+    fn default() -> Self {
+        Self { files: Mutex::default(), due_ns: AtomicU64::new(u64::MAX) }
+    }
 }
 
 struct DirtyFile {
@@ -67,17 +75,42 @@ impl DirtyFiles {
         drop(removed);
     }
 
+    /// Something became dirty that has to be written by the time `due`.
+    pub(super) fn note_due(&self, due: Instant) {
+        let due_ns = nanoseconds(due);
+        if due_ns < self.due_ns.load(Ordering::Relaxed) {
+            self.due_ns.fetch_min(due_ns, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Self::write_aged`], of one file: what a call does in passing. If nothing is due, that costs nothing.
+    pub(super) fn write_one_aged(&self, now: Instant, age: Duration) {
+        if nanoseconds(now) >= self.due_ns.load(Ordering::Relaxed) {
+            self.write_some_aged(now, age, 1);
+        }
+    }
+
     /// Writes to the server what is dirty since `age` before `now` or longer. Gives when the next will be.
     pub(crate) fn write_aged(&self, now: Instant, age: Duration) -> Option<Instant> {
-        let mut next = None;
+        self.write_some_aged(now, age, usize::MAX)
+    }
+
+    fn write_some_aged(&self, now: Instant, age: Duration, most: usize) -> Option<Instant> {
+        // First this: what becomes dirty from now on is noted after it.
+        self.due_ns.store(u64::MAX, Ordering::Relaxed);
+        let mut written = 0;
+        let mut next: Option<Instant> = None;
         for handle in self.all() {
             match handle.node.inode().used_data().and_then(|data| data.dirty_since()) {
-                Some(since) if since + age <= now => handle.write_back(),
-                Some(since) => next = Some(next.map_or(since + age, |other: Instant| other.min(since + age))),
+                Some(since) if since + age <= now && written < most => {
+                    handle.write_back();
+                    written += 1;
+                }
+                Some(since) => next = Some(next.map_or(since + age, |other| other.min(since + age))),
                 None => {}
             }
         }
-        next
+        next.inspect(|&due| self.note_due(due))
     }
 
     /// Writes everything to the server.
@@ -88,4 +121,8 @@ impl DirtyFiles {
     fn all(&self) -> Vec<Arc<Handle>> {
         self.files.lock().values().map(|file| file.handle.clone()).collect()
     }
+}
+
+fn nanoseconds(time: Instant) -> u64 {
+    u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -140,6 +140,30 @@ fn what_is_old_is_written_by_and_by() {
 }
 
 #[test]
+fn what_is_old_is_written_in_passing_by_who_writes_or_opens_something() {
+    let passing: [fn(&VirtioFs, &File); 2] =
+        [|fs, _| drop(fs.open("f").unwrap()), |_, other| other.write_all_at(0, b"3").unwrap()];
+    for pass in passing {
+        let mounted = with_file(CacheOptions { dirty_age: 5 * SECOND, ..collecting(CacheMode::Auto) }, 0);
+        let old = ["one", "two"].map(|name| mounted.fs.create(name).unwrap());
+        let other = mounted.fs.create("other").unwrap();
+        old.iter().for_each(|file| file.write_all_at(0, b"1").unwrap());
+        mounted.advance(2 * SECOND);
+        other.write_all_at(0, b"2").unwrap();
+        mounted.advance(2 * SECOND);
+        let writes = || count(&mounted.sent_by(|| pass(&mounted.fs, &other)).1, opcode::WRITE);
+        assert_eq!(writes(), 0);
+        mounted.advance(SECOND);
+        assert_eq!([writes(), writes(), writes()], [1, 1, 0], "a file at a time");
+        assert_eq!([mounted.content("one"), mounted.content("two"), mounted.content("other")], [&b"1"[..], b"1", b""]);
+        mounted.advance(2 * SECOND);
+        assert_eq!(writes(), 1);
+        drop((old, other));
+        mounted.unmount();
+    }
+}
+
+#[test]
 fn what_takes_too_much_memory_is_written() {
     for budget in [16 * 4096, 64 * 4096, 1 << 20] {
         let cache = CacheOptions { max_data_bytes: budget, ..collecting(CacheMode::Auto) };
