@@ -6,7 +6,7 @@
 extern crate alloc;
 
 use alloc::sync::Arc;
-use kernel_glue::{Kernel, KernelHal, exit, println, read_byte, write_bytes};
+use kernel_glue::{Kernel, KernelHal, exit, idle_until, println, read_byte, write_bytes};
 use virtio_fs::virtio::pci;
 use virtio_fs::{Credentials, Error, MountOptions, Platform, VirtioFs};
 use virtio_fs_shell::{Shell, Terminal};
@@ -48,15 +48,6 @@ impl Terminal for Console {
     }
 
     fn read(&mut self) -> Option<u8> {
-        // There are no interrupts: the port is asked again and again. This is where the kernel is idle, and the driver may
-        // do what is due, such as writing what was written some time ago.
-        let mut due = self.fs.maintain();
-        loop {
-            match read_byte() {
-                None if due.is_some_and(|due| self.platform.now() >= due) => due = self.fs.maintain(),
-                None => core::hint::spin_loop(),
-                byte => return byte,
-            }
-        }
+        Some(idle_until(&self.fs, &*self.platform, read_byte))
     }
 }

@@ -31,7 +31,8 @@
 //! 7. `clock` and `rtc`: time stamp counter and date; `platform`: [`KernelPlatform`], the driver's `Platform`.
 //! 8. `pci`: [`PciConfiguration`], configuration access; `bars`: base addresses, assigned where no firmware did so, and
 //!    checked: none may be RAM. That they stay as they were at boot is trusted, and so is the memory map.
-//! 9. [`Kernel`]: all of this, given to `main`; `exit`: how the machine ends.
+//! 9. [`Kernel`]: all of this, given to `main`; [`idle_until`]: waiting, while a mount does what is due; `exit`: how the
+//!    machine ends.
 //!
 //! # What it does not do
 //!
@@ -58,6 +59,7 @@ mod exit;
 mod heap;
 #[cfg(all(target_os = "linux", not(test)))]
 mod host_target;
+mod idle;
 mod kernel;
 mod logger;
 mod paging;
@@ -71,6 +73,7 @@ pub use boot_info::MemoryRegion;
 pub use console::{_print, read_byte, write_bytes};
 pub use dma::KernelHal;
 pub use exit::{EXCEPTION, FAILURE, PANIC, SUCCESS, exit};
+pub use idle::idle_until;
 pub use kernel::{_finish, Kernel};
 pub use pci::PciConfiguration;
 pub use platform::KernelPlatform;
