@@ -4,7 +4,7 @@ use super::OpenFile;
 use super::handle::Handle;
 use crate::data::{self, Change, FileData, Need, PAGE_BYTES, Page, Reading};
 use crate::session::Session;
-use crate::wire::{Access, InitFlags, OpenFlags};
+use crate::wire::{Access, FileHandle, InitFlags, OpenFlags};
 use crate::{CacheMode, Errno, Error};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -79,11 +79,17 @@ impl OpenFile {
             && data.eof().is_some_and(|eof| eof < end)
             && self.node.inode().attr(cache.now()).is_none();
         if ends {
-            let stamp = cache.stamp();
-            let attr = self.node.ask_attr(self.open_fh())?;
-            data.end_seen(data::Version::of(&attr), || self.node.inode().unchanged_since(&stamp));
+            self.ask_end(data, self.open_fh())?;
         }
         Ok(())
+    }
+
+    /// Where the file ends, as the server says; what is kept of another content goes.
+    fn ask_end(&self, data: &FileData, fh: Option<FileHandle>) -> Result<u64, Error> {
+        let stamp = self.node.cache().stamp();
+        let attr = self.node.ask_attr(fh)?;
+        data.end_seen(data::Version::of(&attr), || self.node.inode().unchanged_since(&stamp));
+        Ok(attr.size_bytes)
     }
 
     /// Writes `data` from byte `offset` on, or to the end of the file if it is open with [`OpenFlags::APPEND`]. Gives
@@ -196,7 +202,7 @@ impl OpenFile {
         let at_known_end = appends && (handle.fh.is_none() || leaves_end);
         let _appending = at_known_end.then(|| Appending::begin(node.session(), node.inode().append_turns()));
         node.write_back();
-        let offset = if at_known_end { node.ask_attr(handle.fh)?.size_bytes } else { offset };
+        let offset = if at_known_end { self.ask_end(node.inode().append_turns(), handle.fh)? } else { offset };
         let flags = if leaves_end { self.flags() - OpenFlags::APPEND } else { self.flags() };
         let change = |data: &FileData, written: &Result<usize, Error>| match written {
             Ok(bytes_written) if *bytes_written == bytes.len() && (!appends || at_known_end) => {
