@@ -1,5 +1,5 @@
 //! What it costs to read through the DAX window, against reading by requests, and against the host's own mapping of the
-//! same file, as ratios of sides that run in turns: medians over the rounds.
+//! same file, and through a window that is smaller than the file, as ratios of sides that run in turns: medians over the rounds.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -19,6 +19,10 @@ const STEP_BYTES: usize = 1 << 20;
 const PIECE_BYTES: usize = 4096;
 /// Random reads in a round.
 const READS: usize = 5_000;
+/// Windows that are smaller than the file are compared by so many mounts, each of which reads so many times.
+const MOUNTS: usize = 7;
+const PASSES: usize = 3;
+const PASS_READS: usize = 4096;
 
 fn mount(daemon: &Daemon, dax: Dax) -> VirtioFs {
     let (transport, platform) = connect(daemon.socket(), "share").unwrap_or_else(|error| panic!("{error}"));
@@ -65,12 +69,63 @@ fn compare(name: &str, aim: &str, one: &[f64], other: &[f64], unit: impl Fn(f64)
     println!("{name}: {one} against {other}, ratio {ratio:.2} ({aim})");
 }
 
-fn main() {
+/// Random places in the file, in whole pieces.
+struct Places(u32);
+
+impl Places {
+    fn take(&mut self, count: usize) -> Vec<usize> {
+        let place = |_| {
+            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (self.0 >> 8) as usize % (FILE_BYTES / PIECE_BYTES) * PIECE_BYTES
+        };
+        (0..count).map(place).collect()
+    }
+}
+
+fn content() -> Vec<u8> {
+    (0..FILE_BYTES as u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
+}
+
+/// A daemon with a window of this size, over a file in memory.
+fn daemon(window: &str) -> Daemon {
     let folder = Folder::in_memory();
     fs::create_dir(folder.path().join("share")).unwrap();
-    let content: Vec<u8> = (0..FILE_BYTES as u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
-    fs::write(folder.path().join("share/file"), &content).unwrap();
-    let with_window = Daemon::start_in(folder, &["--window", "64M"]);
+    fs::write(folder.path().join("share/file"), content()).unwrap();
+    Daemon::start_in(folder, &["--window", window])
+}
+
+fn main() {
+    window_as_large_as_the_file();
+    ["32M", "16M"].into_iter().for_each(window_smaller_than_the_file);
+}
+
+/// Reads at random that go through the window in part, against the same reads without one. Both have a page cache.
+fn window_smaller_than_the_file(window: &str) {
+    let daemon = daemon(window);
+    let mut places = Places(7);
+    let mut piece = [0; PIECE_BYTES];
+    let mut times = [const { Vec::new() }; 2];
+    for round in 0..MOUNTS {
+        for side in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+            let (transport, platform) = connect(daemon.socket(), "share").unwrap();
+            let dax = [Dax::Always, Dax::Never][side];
+            let options = MountOptions { dax, ..MountOptions::default() };
+            let fs = VirtioFs::mount::<GuestHal>(transport, platform, &options).unwrap();
+            let file = fs.open("file").unwrap();
+            let offsets = places.take(PASSES * PASS_READS);
+            times[side].push(timed(&offsets, |at| _ = file.read_at(at as u64, &mut piece).unwrap()));
+            assert_eq!(fs.statistics().requests_of("SETUPMAPPING") > 0, side == 0);
+            drop(file);
+            fs.unmount().unwrap();
+        }
+    }
+    let name = format!("{PASSES} times {PASS_READS} reads of 4 KiB, a window of {window} against none");
+    compare(&name, "aim 1.1 at most", &times[0], &times[1], |seconds| format!("{:.1} ms", seconds * 1e3));
+}
+
+fn window_as_large_as_the_file() {
+    let content = content();
+    let with_window = daemon("64M");
     let second = Folder::new();
     symlink(with_window.share(), second.path().join("share")).unwrap();
     let without = Daemon::start_in(second, &[]);
@@ -86,18 +141,14 @@ fn main() {
         host.read(at, &mut buffer);
     }
     let before = mapped_fs.statistics();
-    let mut seed = 1_u32;
-    let mut random = || {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 8) as usize % (FILE_BYTES / PIECE_BYTES) * PIECE_BYTES
-    };
+    let mut places = Places(1);
     let (mut random_times, mut sequential_times) = ([const { Vec::new() }; 3], [const { Vec::new() }; 2]);
     for round in 0..ROUNDS {
         // Each side has its own places: who comes second would find the other's in the processor's caches. For the same
         // reason they take turns to be first.
         let sides = if round % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
         for side in sides {
-            let offsets: Vec<usize> = (0..READS).map(|_| random()).collect();
+            let offsets = places.take(READS);
             let piece = &mut buffer[..PIECE_BYTES];
             random_times[side].push(match side {
                 0 => timed(&offsets, |at| _ = mapped.read_at(at as u64, piece).unwrap()),
