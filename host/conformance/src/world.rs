@@ -255,6 +255,8 @@ impl World {
         renew(&self.served);
         renew(&self.plain);
         self.guest.fs.drop_caches();
+        // The daemon keeps what was removed until it is told that nobody knows it any more.
+        self.guest.fs.maintain();
     }
 
     fn close_all(&mut self) {

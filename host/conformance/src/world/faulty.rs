@@ -75,7 +75,6 @@ impl World {
     ) -> Result<(), String> {
         let faults = self.faults.clone().expect("a world with faults");
         self.empty();
-        self.guest.fs.maintain();
         let idle = *self.idle_descriptors.get_or_insert_with(|| settled_descriptors(&self.daemon));
         let mut opened = BTreeMap::new();
         let mut done = String::new();
