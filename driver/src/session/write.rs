@@ -66,10 +66,11 @@ impl<'d> Run<'d> {
         self.error.get().is_some_and(Error::is_no_space)
     }
 
-    /// Goes on where it stopped, if that was for want of space, or begins.
-    fn start(&self) {
+    /// Goes on where it stopped, if that was for want of space, or begins, with the request at this place. Until a reply
+    /// tells something else all is written.
+    fn start(&self, place: usize) {
         self.begin.set(self.written.get());
-        self.first_place.set(usize::MAX);
+        self.first_place.set(place);
         if self.error.get().is_none() || self.lacks_space() {
             self.error.set(None);
             self.written.set(self.data.len());
@@ -141,10 +142,11 @@ impl Session {
     fn write_together(&self, who: &Credentials, to: WriteTo, runs: &[Run<'_>]) {
         let WriteTo { nodeid, fh, flags, write_flags } = to;
         let unit = self.negotiated.max_write_bytes;
-        runs.iter().for_each(Run::start);
+        // Of a device that fails not every run is begun.
+        runs.iter().for_each(|run| run.first_place.set(usize::MAX));
         let count = &Cell::new(0);
         let mut requests = runs.iter().flat_map(|run| {
-            run.first_place.set(count.get());
+            run.start(count.get());
             let (mut offset, mut rest) = run.behind(run.begin.get());
             iter::from_fn(move || {
                 let chunk = rest.take(unit);

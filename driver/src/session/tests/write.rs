@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::Errno;
+use crate::session::{Credentials, Run, WriteTo};
 use crate::test_utils::{Completion, FakeServer, Fault};
 use crate::vnode::{OpenFile, OpenFlags};
+use crate::wire::{Open, WriteFlags};
 use alloc::vec;
 
 const LARGEST: u64 = i64::MAX as u64;
@@ -258,4 +260,24 @@ fn a_write_says_how_the_file_was_opened() {
     assert_eq!((u32_at(write, 60), u64_at(write, 64), u32_at(write, 72)), (0, 0, flags.bits()));
     drop(file);
     mounted.unmount();
+}
+
+#[test]
+fn what_was_not_sent_is_not_said_to_be_written() {
+    let channel = small_pieces();
+    channel.set_window(2);
+    let mounted = Mounted::over(channel).unwrap();
+    let node = mounted.fs.root().lookup("f").unwrap().0;
+    let (session, nodeid, flags) = (mounted.fs.root().session(), node.nodeid(), OpenFlags::WRITE_ONLY);
+    let who = Credentials::default();
+    let opened = session.call(&who, nodeid, &Open { flags, kill_suidgid: false }).unwrap();
+    let to = WriteTo { nodeid, fh: opened.fh, flags, write_flags: WriteFlags::empty() };
+    let data = pattern(4096);
+    let runs: Vec<_> = (0..10).map(|run| Run::new(run * 8192, data[..].into())).collect();
+    mounted.channel.fail_after(5);
+    session.write_runs(&who, to, &runs);
+    let written: Vec<_> = runs.iter().map(|run| run.result() == Ok(4096)).collect();
+    assert!(written[..3] == [true; 3] && written[5..] == [false; 5], "{written:?}");
+    drop((runs, node));
+    assert!(matches!(mounted.fs.unmount(), Err(Error::Device(_))));
 }
