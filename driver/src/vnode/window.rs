@@ -45,7 +45,7 @@ impl OpenFile {
     pub(super) fn write_through_window(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
         let appends = self.flags().contains(OpenFlags::APPEND);
         let Some(mappable) = self.mappable().filter(|_| !appends) else { return Ok(0) };
-        let written = self.through_window(&mappable, offset, data.len(), true, |at, done, now| {
+        let written = self.through_window(&mappable, offset, data.len(), true, |at, done, mut now| {
             let rest = &data[done..];
             if !self.has_killed_set_ids() {
                 // The server does not see what is stored, and takes no set-id bits away. What goes to it by requests needs no
@@ -55,6 +55,8 @@ impl OpenFile {
                     return Ok(0);
                 }
                 self.note_change()?;
+                // That took its time, in which what is known of the end may have become old.
+                now = self.node.window_time();
             }
             mappable.data.write_mapped(at, rest, now)
         })?;
