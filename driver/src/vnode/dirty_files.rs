@@ -55,7 +55,14 @@ impl DirtyFiles {
     /// Pages of the file that is open here are about to become dirty.
     pub(super) fn begin<'d>(&'d self, handle: &'d Arc<Handle>) -> Dirtying<'d> {
         let new = || DirtyFile { handle: handle.clone(), writers: 0 };
-        self.files.lock().entry(handle.node.inode().serial).or_insert_with(new).writers += 1;
+        let mut files = self.files.lock();
+        let file = files.entry(handle.node.inode().serial).or_insert_with(new);
+        file.writers += 1;
+        // What somebody else than user 0 wrote costs set-id bits, and not all pages are asked whose they are.
+        let kills = handle.node.asks_to_kill_set_ids() && !file.handle.node.asks_to_kill_set_ids();
+        let replaced = kills.then(|| core::mem::replace(&mut file.handle, handle.clone()));
+        drop(files);
+        drop(replaced);
         Dirtying { files: self, node: &handle.node }
     }
 

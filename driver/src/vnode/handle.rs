@@ -133,8 +133,12 @@ impl Handle {
     ///
     /// Why something could not.
     fn write_batch(&self, batch: &Batch) -> Result<(), Error> {
+        // Others may have written into these pages, too.
+        let written_by = self.node.superblock().dirty.get(&self.node);
+        let kills = written_by.is_some_and(|handle| handle.node.asks_to_kill_set_ids());
+        let kill = if kills { WriteFlags::KILL_SUIDGID } else { WriteFlags::empty() };
         let to = self.write_to(self.flags - OpenFlags::APPEND);
-        let to = WriteTo { write_flags: to.write_flags | WriteFlags::CACHE, ..to };
+        let to = WriteTo { write_flags: to.write_flags | kill | WriteFlags::CACHE, ..to };
         let (mut slices, mut runs) = (Vec::new(), Vec::new());
         let (pages, count) = (batch.pages(), batch.runs().count());
         if slices.try_reserve_exact(pages.len()).and_then(|()| runs.try_reserve_exact(count)).is_err() {

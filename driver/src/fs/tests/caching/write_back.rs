@@ -587,3 +587,32 @@ fn an_error_in_one_place_keeps_nothing_from_being_written_elsewhere() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn what_somebody_else_than_user_0_writes_costs_set_id_bits_whoever_has_the_file_open_besides() {
+    for (flag, mode) in [InitFlags::HANDLE_KILLPRIV_V2, InitFlags::HANDLE_KILLPRIV].into_iter().zip(MODES) {
+        let mounted = mount(collecting(mode), |server| {
+            server.options.init_flags &= !(InitFlags::HANDLE_KILLPRIV | InitFlags::HANDLE_KILLPRIV_V2).bits();
+            server.options.init_flags |= flag.bits();
+            server.file("f", pattern(100));
+            let attr = server.attr_mut("f");
+            (attr.uid, attr.gid, attr.permissions) = (1000, 1000, 0o6777);
+        });
+        let user = mounted.fs.with_credentials(Credentials { uid: 1001, gid: 1001, ..Credentials::default() });
+        let own = read_write().open(&mounted.fs, "f").unwrap();
+        let other = read_write().open(&user, "f").unwrap();
+        own.write_all_at(0, b"by user 0").unwrap();
+        other.write_all_at(50, b"by another").unwrap();
+        own.sync_all().unwrap();
+        assert_eq!(mounted.server(|server| server.attr("f").permissions), 0o777, "{flag:?}");
+        // While the server gets what user 0 wrote.
+        mounted.server(|server| server.attr_mut("f").permissions = 0o6777);
+        own.write_all_at(0, b"by user 0").unwrap();
+        let write = || other.write_all_at(PAGE, &[1; PAGE_BYTES]).unwrap();
+        mounted.overtake(opcode::WRITE, |_| own.sync_all().unwrap(), |_| write());
+        assert!(mounted.content("f").len() > PAGE_BYTES, "one flush wrote both");
+        assert_eq!(mounted.server(|server| server.attr("f").permissions), 0o777, "{flag:?}");
+        drop((own, other, user));
+        mounted.unmount();
+    }
+}
