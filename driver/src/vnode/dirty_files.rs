@@ -108,14 +108,18 @@ impl DirtyFiles {
         let mut written = 0;
         let mut next: Option<Instant> = None;
         for handle in self.all() {
-            match handle.node.inode().used_data().and_then(|data| data.dirty_since()) {
-                Some(since) if since + age <= now && written < most => {
-                    handle.write_back();
-                    written += 1;
+            let Some(data) = handle.node.inode().used_data() else { continue };
+            let Some(mut due) = data.dirty_since().map(|since| since + age) else { continue };
+            if due <= now && written < most {
+                handle.write_back();
+                written += 1;
+                if data.dirty_since().is_none() {
+                    continue;
                 }
-                Some(since) => next = Some(next.map_or(since + age, |other| other.min(since + age))),
-                None => {}
+                // More was written meanwhile, or there was no memory: not at once again.
+                due = now + age;
             }
+            next = Some(next.map_or(due, |other| other.min(due)));
         }
         next.inspect(|&due| self.note_due(due))
     }

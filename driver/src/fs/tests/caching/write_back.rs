@@ -616,3 +616,16 @@ fn what_somebody_else_than_user_0_writes_costs_set_id_bits_whoever_has_the_file_
         mounted.unmount();
     }
 }
+
+#[test]
+fn who_maintains_is_told_of_what_was_written_while_the_server_got_the_last() {
+    for mounted in mounts(0) {
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        file.write_all_at(0, b"first").unwrap();
+        mounted.advance(5 * SECOND);
+        let next = mounted.overtake(opcode::WRITE, |fs| fs.maintain(), |_| file.write_all_at(0, b"SECOND").unwrap());
+        assert_eq!(next, Some(crate::session::Channel::now(&mounted.channel) + 5 * SECOND));
+        drop(file);
+        mounted.unmount();
+    }
+}
