@@ -157,21 +157,30 @@ impl Handle {
         runs.iter().map(|run| self.finish(to, run)).fold(Ok(()), Result::and)
     }
 
-    /// Writes what is left of a run.
+    /// Writes what is left of a run. An error in one place keeps nothing behind it from being written.
+    ///
+    /// # Errors
+    ///
+    /// The first.
     fn finish(&self, to: WriteTo, run: &Run<'_>) -> Result<(), Error> {
+        let session = self.node.session();
         let mut result = run.result();
-        let mut written = 0;
-        while let Ok(bytes) = result {
-            written += bytes;
-            let (offset, rest) = run.behind(written);
-            if rest.len() == 0 {
-                return Ok(());
+        let mut outcome = Ok(());
+        let mut done = 0;
+        loop {
+            let (offset, mut lost) = run.behind(done);
+            done += result.unwrap_or_else(|error| {
+                let lost = lost.take(session.negotiated().max_write_bytes).len();
+                log::warn!("{:?}: {lost} bytes that were written are lost from byte {offset} on: {error}", self.node);
+                outcome = outcome.and(Err(error));
+                lost
+            });
+            let (offset, rest) = run.behind(done);
+            if rest.len() == 0 || matches!(outcome, Err(Error::Device(_))) {
+                return outcome;
             }
-            result = self.node.session().write(self.node.credentials(), to, offset, rest);
+            result = session.write(self.node.credentials(), to, offset, rest);
         }
-        result.map(drop).inspect_err(|error| {
-            log::warn!("{:?}: what was written is lost from byte {} on: {error}", self.node, run.behind(written).0);
-        })
     }
 }
 

@@ -629,3 +629,25 @@ fn who_maintains_is_told_of_what_was_written_while_the_server_got_the_last() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn an_error_in_one_piece_of_what_follows_each_other_loses_no_other() {
+    let mounted = mount(collecting(CacheMode::Auto), |server| {
+        server.options.max_write_bytes = 4096;
+        server.file("f", b"");
+    });
+    for window in [1, 8] {
+        mounted.channel.set_window(window);
+        let file = read_write().open(&mounted.fs, "f").unwrap();
+        file.write_all_at(0, &[window as u8; 8 * 4096]).unwrap();
+        mounted.server(|server| {
+            server.fault(opcode::WRITE, 0, Fault::Refuse(Errno::EIO));
+        });
+        assert_eq!(file.sync_data(), Err(Error::Refused(Errno::EIO)));
+        let content = mounted.content("f");
+        let missing: Vec<_> = (0..8).filter(|page| content.get(page * 4096) != Some(&(window as u8))).collect();
+        assert_eq!(missing, [0], "{window}");
+        drop(file);
+    }
+    mounted.unmount();
+}
