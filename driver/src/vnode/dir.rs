@@ -98,14 +98,12 @@ const FIRST_REPLY_ROOM_BYTES: usize = 64 << 10;
 impl Dir {
     /// Opens the directory `node`, whose entries the user may use if it `is_searchable`.
     pub(super) fn open(node: Node, is_searchable: bool) -> Result<Self, Error> {
-        if node.is_asked_for_listing() {
-            node.ask_attr(None)?;
-        }
-        let kept = node.kept_whole();
+        let told = if node.is_asked_for_listing() { Some(node.ask_attr(None)?) } else { None };
+        let kept = node.kept_whole(told.as_ref());
         let mut dir = Self::new(node, is_searchable);
         match kept {
             Some(kept) => dir.read_kept(kept),
-            None => dir.open_at_server()?,
+            None => dir.open_at_server(told.as_ref())?,
         }
         Ok(dir)
     }
@@ -134,8 +132,9 @@ impl Dir {
         self.at_end = true;
     }
 
-    fn open_at_server(&mut self) -> Result<(), Error> {
-        let mut asked = self.node.begin_to_keep();
+    /// Opens the directory, which has the attributes that were just `told`, if they were.
+    fn open_at_server(&mut self, told: Option<&Attr>) -> Result<(), Error> {
+        let mut asked = self.node.begin_to_keep(told);
         let opened = unless_lacking(self.node.call(&Opendir { flags: OpenFlags::DIRECTORY }))?;
         self.fh = opened.map(|opened| opened.fh);
         self.is_open = true;
@@ -243,7 +242,7 @@ impl Dir {
     /// Asks the server for entries behind `cookie`.
     fn fill(&mut self) -> Result<(), Error> {
         if !self.is_open {
-            self.open_at_server()?;
+            self.open_at_server(None)?;
         }
         self.make_room()?;
         self.stamp = self.node.cache().stamp();
@@ -287,7 +286,7 @@ impl Dir {
     pub fn fsync(&self, durability: Durability) -> Result<(), Error> {
         if !self.is_open {
             let mut open = Self::new(self.node.clone(), self.is_searchable);
-            open.open_at_server()?;
+            open.open_at_server(None)?;
             return open.fsync(durability);
         }
         let fsyncdir = Fsyncdir { fh: self.fh(), data_only: durability == Durability::Data };

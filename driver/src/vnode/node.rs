@@ -136,10 +136,10 @@ impl Node {
         if self.file_type() != FileType::Symlink {
             return Err(Error::Invalid(Errno::EINVAL));
         }
-        if let Some(target) = self.kept_whole() {
+        if let Some(target) = self.kept_whole(None) {
             return Ok(target);
         }
-        let asked = self.begin_to_keep();
+        let asked = self.begin_to_keep(None);
         let mut target = zeroed(Readlink::MAX_BYTES)?;
         let ((), length) = self.session().call_with_data(self.credentials(), self.nodeid(), &Readlink, &mut target)?;
         target.truncate(length);
@@ -150,21 +150,27 @@ impl Node {
         Ok(target)
     }
 
-    /// The target of this link or the listing of this directory, if it is kept and nothing tells that it is old.
-    pub(super) fn kept_whole(&self) -> Option<Vec<u8>> {
+    /// The target of this link or the listing of this directory, if it is kept and nothing tells that it is old: neither the
+    /// attributes that were just `told` nor, without these, those that are known.
+    pub(super) fn kept_whole(&self, told: Option<&Attr>) -> Option<Vec<u8>> {
         let kept = self.inode.whole()?;
         let version = match self.cache().options().mode {
             CacheMode::Always => None,
             // Without attributes that are known nothing can be told.
-            CacheMode::Auto | CacheMode::None => Some(Version::of(&self.inode.attr(self.cache().now())?)),
+            CacheMode::Auto | CacheMode::None => Some(self.version(told)?),
         };
         kept.whole(version)
     }
 
-    /// To be called before the server is asked for a target or a listing.
-    pub(super) fn begin_to_keep(&self) -> Asked {
-        let version = self.inode.attr(self.cache().now()).as_ref().map(Version::of);
+    /// To be called before the server is asked for a target or a listing of what has the attributes that were just `told`,
+    /// if they were.
+    pub(super) fn begin_to_keep(&self, told: Option<&Attr>) -> Asked {
+        let version = self.version(told);
         Asked { epoch: self.inode.whole().map_or(0, |kept| kept.epoch()), version }
+    }
+
+    fn version(&self, told: Option<&Attr>) -> Option<Version> {
+        told.map(Version::of).or_else(|| self.inode.attr(self.cache().now()).as_ref().map(Version::of))
     }
 
     /// Keeps what the server said.

@@ -164,3 +164,24 @@ fn a_target_is_read_again_when_what_is_known_of_the_link_is_old_and_it_has_chang
     drop(link);
     mounted.unmount();
 }
+
+#[test]
+fn a_listing_is_kept_also_where_attributes_are_believed_for_no_time() {
+    const CACHE_DIR: u32 = 1 << 3;
+    let mut server = FakeServer::new();
+    server.dir("d/e").options.opendir_flags = CACHE_DIR;
+    let cache = crate::CacheOptions { attr_timeout: Some(Duration::ZERO), ..Default::default() };
+    let mounted = mount_with(server, &MountOptions { cache, ..MountOptions::default() });
+    let node = mounted.fs.node("d").unwrap();
+    let first = names(&mut node.opendir().unwrap());
+    let (second, sent) = mounted.sent_by(|| names(&mut node.opendir().unwrap()));
+    assert_eq!((second, sent), (first, vec![opcode::GETATTR]));
+    mounted.server(|server| {
+        server.file("d/new", "");
+        server.attr_mut("d").modified.seconds += 1;
+    });
+    let (third, sent) = mounted.sent_by(|| names(&mut node.opendir().unwrap()));
+    assert_eq!((third.len(), sent.iter().filter(|&&sent| sent == opcode::GETATTR).count()), (4, 1), "{sent:?}");
+    drop(node);
+    mounted.unmount();
+}
