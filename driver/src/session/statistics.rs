@@ -24,7 +24,7 @@ pub struct Statistics {
     pub cached_names: u64,
     /// See [`Self::cached_names`].
     pub cached_bytes: u64,
-    /// How much of that the server has yet to get.
+    /// How much of that the server has yet to get, but for what is on its way.
     pub dirty_bytes: u64,
     /// How many ranges of files are mapped in the DAX window, and how many bytes of it they take, at the moment.
     pub mappings: u64,

@@ -90,30 +90,36 @@ impl DirtyFiles {
         }
     }
 
-    /// As [`Self::write_aged`], of one file: what a call does in passing. If nothing is due, that costs nothing.
+    /// As [`Self::write_aged`], of the file that waits longest: what a call does in passing. If nothing is due, that costs
+    /// nothing.
     pub(super) fn write_one_aged(&self, now: Instant, age: Duration) {
-        if nanoseconds(now) >= self.due_ns.load(Ordering::Relaxed) {
-            self.write_some_aged(now, age, 1);
+        if nanoseconds(now) < self.due_ns.load(Ordering::Relaxed) {
+            return;
+        }
+        // First this: what becomes dirty from now on is noted after it.
+        self.due_ns.store(u64::MAX, Ordering::Relaxed);
+        let files = self.files.lock();
+        let waiting = files.values().filter_map(|file| Some((file.handle.dirty_since()?, &file.handle)));
+        let oldest = waiting.min_by_key(|&(since, _)| since).map(|(since, handle)| (since, handle.clone()));
+        drop(files);
+        if let Some((since, handle)) = oldest {
+            // Others may wait as long.
+            self.note_due(since + age);
+            if since + age <= now {
+                handle.write_back();
+            }
         }
     }
 
     /// Writes to the server what is dirty since `age` before `now` or longer. Gives when the next will be.
     pub(crate) fn write_aged(&self, now: Instant, age: Duration) -> Option<Instant> {
-        self.write_some_aged(now, age, usize::MAX)
-    }
-
-    fn write_some_aged(&self, now: Instant, age: Duration, most: usize) -> Option<Instant> {
-        // First this: what becomes dirty from now on is noted after it.
         self.due_ns.store(u64::MAX, Ordering::Relaxed);
-        let mut written = 0;
         let mut next: Option<Instant> = None;
         for handle in self.all() {
-            let Some(data) = handle.node.inode().used_data() else { continue };
-            let Some(mut due) = data.dirty_since().map(|since| since + age) else { continue };
-            if due <= now && written < most {
+            let Some(mut due) = handle.dirty_since().map(|since| since + age) else { continue };
+            if due <= now {
                 handle.write_back();
-                written += 1;
-                if data.dirty_since().is_none() {
+                if handle.dirty_since().is_none() {
                     continue;
                 }
                 // More was written meanwhile, or there was no memory: not at once again.

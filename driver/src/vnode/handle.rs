@@ -2,12 +2,12 @@
 
 use super::node::unless_lacking;
 use super::{Durability, Node};
-use crate::Error;
 use crate::data::{Batch, FileData, Leaving, PAGE_BYTES};
 use crate::session::{ReadFrom, Run, WriteTo};
 use crate::wire::{
     FileHandle, FopenFlags, Fsync, Lock, LockKind, LockOwner, Open, OpenFlags, Opened, Release, Setlk, WriteFlags,
 };
+use crate::{Error, Instant};
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 
@@ -89,6 +89,11 @@ impl Handle {
         let node = &self.node;
         let write_flags = if node.asks_to_kill_set_ids() { WriteFlags::KILL_SUIDGID } else { WriteFlags::empty() };
         WriteTo { nodeid: node.nodeid(), fh: self.fh(), flags, write_flags }
+    }
+
+    /// Since when something has to be written.
+    pub(super) fn dirty_since(&self) -> Option<Instant> {
+        self.node.inode().used_data()?.dirty_since()
     }
 
     /// Writes all dirty pages of the file to the server. What cannot be written is lost to it, and told to each file that
