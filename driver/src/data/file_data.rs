@@ -338,9 +338,9 @@ impl State {
 
     /// The file ends here for the server, too.
     pub(super) fn ends_at(&mut self, size_bytes: u64) {
-        self.eof = Some(size_bytes);
+        let is_news = self.eof.replace(size_bytes) != Some(size_bytes);
         if let Some(extents) = &mut self.extents {
-            extents.cut(size_bytes);
+            extents.cut(size_bytes, is_news);
         }
     }
 
@@ -353,7 +353,7 @@ impl State {
             self.lose_pages(&(index..index + 1));
         }
         if let Some(extents) = &mut self.extents {
-            extents.distrust_end();
+            extents.lose_end();
         }
         if self.is_unwritten() {
             (self.is_doubtful, self.end_is_doubtful) = (true, true);

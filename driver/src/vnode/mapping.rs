@@ -68,6 +68,7 @@ impl OpenFile {
         let place = window.take(length, Reclaim::Unused).ok_or(Error::NoMemory)?;
         let setup = Setupmapping { offset: mapped.start, length, window_offset: place.start, writable: is_writable };
         self.node.write_back();
+        data.about_to_map(window);
         self.node.call(&setup).inspect_err(|_| window.release(place))?;
         // Others may write into pages meanwhile.
         while !data.pin(window, &mapped) {

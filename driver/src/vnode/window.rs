@@ -125,9 +125,10 @@ impl OpenFile {
         if data.is_unwritten() {
             self.node.write_back();
         }
+        let cuts = data.about_to_map(window);
         let mapping = Setupmapping { offset, length: place.length, window_offset: place.start, writable };
         match self.node.call(&mapping) {
-            Ok(()) => Ok(data.put_extent(window, offset, place, writable)),
+            Ok(()) => Ok(data.put_extent(window, offset, place, writable, cuts)),
             Err(error) => {
                 // What is mapped there now, if anything, is not known, and not looked at.
                 window.release(place);

@@ -19,9 +19,11 @@ pub(in crate::data) struct Extents {
     extents: BTreeMap<u64, Extent>,
     /// Ranges of which programs hold mappings, besides.
     pinned: Vec<Range<u64>>,
-    /// The smallest end that the file has had since a range was pinned last: write-back may have made it longer since,
-    /// of which the server does not know as long as something is unwritten.
+    /// The smallest end that the file has had since the server was last seen to have everything: write-back may have made it
+    /// longer since, of which the server does not know as long as something is unwritten.
     pinned_end: u64,
+    /// How often the file has come to end elsewhere, other than by writes.
+    cuts: u64,
     /// How often a chunk was wanted that is not mapped, by where it begins.
     misses: BTreeMap<u64, u8>,
     /// Until when the file is taken to end where it did.
@@ -82,6 +84,7 @@ impl Extents {
             extents: BTreeMap::new(),
             pinned: Vec::new(),
             pinned_end: u64::MAX,
+            cuts: 0,
             misses: BTreeMap::new(),
             checked_until: Instant(Duration::ZERO),
             limit: u64::MAX,
@@ -102,18 +105,38 @@ impl Extents {
     }
 
     /// The file ends here. What is mapped behind that may be looked at only when it is mapped anew: who makes the file longer
-    /// may be somebody of whom the server does not know yet.
-    pub(in crate::data) fn cut(&mut self, size_bytes: u64) {
+    /// may be somebody of whom the server does not know yet. It `is_news` if it ended elsewhere, as far as was known.
+    pub(in crate::data) fn cut(&mut self, size_bytes: u64, is_news: bool) {
         let end = size_bytes - size_bytes % self.window.unit_bytes();
         self.pinned_end = self.pinned_end.min(size_bytes);
+        self.cuts += u64::from(is_news);
         for (&offset, extent) in &mut self.extents {
             extent.length = extent.length.min(end.saturating_sub(offset));
         }
     }
 
     /// Where the file ends has to be found out before anybody looks at it again.
-    pub(in crate::data) fn distrust_end(&mut self) {
+    fn distrust_end(&mut self) {
         self.checked_until = Instant(Duration::ZERO);
+    }
+
+    /// The file may end anywhere.
+    pub(in crate::data) fn lose_end(&mut self) {
+        self.distrust_end();
+        self.pinned_end = 0;
+        self.cuts += 1;
+    }
+
+    /// An extent of which `length` bytes may be looked at comes to byte `offset`. Those that it overlaps, which others have
+    /// asked for meanwhile, go, and their places are given back: what comes up again from behind another one would be
+    /// older than the pages.
+    fn put(&mut self, offset: u64, extent: Extent) -> Vec<Place> {
+        self.misses.remove(&offset);
+        let end = offset + extent.place.length;
+        let overlaps = |start: &u64, other: &mut Extent| *start >= offset || start + other.length > offset;
+        let gone = self.extents.extract_if(..end, overlaps).map(|(_, other)| other.place).collect();
+        self.extents.insert(offset, extent);
+        gone
     }
 
     /// The extent that byte `at` is in, and where that begins in the file.

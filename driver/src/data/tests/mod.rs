@@ -2,6 +2,7 @@
 
 mod budget;
 mod changing;
+mod mapped;
 mod model;
 mod reading;
 

@@ -8,6 +8,7 @@ use crate::sync::atomic::AtomicU8;
 use crate::{Errno, Error, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 
@@ -23,6 +24,14 @@ impl State {
         let start = index.saturating_mul(PAGE_BYTES as u64);
         let page = start..start.saturating_add(PAGE_BYTES as u64);
         self.extents.as_ref().is_some_and(|extents| extents.is_mapped(&page))
+    }
+
+    /// The file ends for the server where it does here, if that has everything.
+    fn trust_end(&mut self) {
+        let is_written = !self.is_unwritten();
+        if let Some(extents) = self.extents.as_mut().filter(|_| is_written) {
+            extents.pinned_end = self.eof.unwrap_or(u64::MAX);
+        }
     }
 
     /// Lets all pages go that have a part in this range; not if the server has yet to get one.
@@ -106,7 +115,14 @@ impl FileData {
             && state.eof == Some(size_bytes)
         {
             extents.checked_until = until;
+            state.trust_end();
         }
+    }
+
+    /// The server is about to be asked to map something: gives how often the file was cut off so far.
+    pub(crate) fn about_to_map(&self, window: &Arc<Window>) -> u64 {
+        let state = &mut *self.state.write();
+        state.extents.get_or_insert_with(|| Box::new(Extents::new(window))).cuts
     }
 
     /// The server does not map what it was asked for. It is not asked again and again.
@@ -119,25 +135,31 @@ impl FileData {
         }
     }
 
-    /// A range of the file from byte `offset` on is mapped in this place: unless there are pages of it that the server has
-    /// yet to get. Then the place is free again.
-    pub(crate) fn put_extent(&self, window: &Arc<Window>, offset: u64, place: Place, is_writable: bool) -> bool {
-        let mut replaced = None;
+    /// A range of the file from byte `offset` on is mapped in this place, as was announced [when](Self::about_to_map) it
+    /// had been cut off so many times: unless there are pages of it that the server has yet to get, or it was cut off once
+    /// more. Then the place is free again.
+    pub(crate) fn put_extent(
+        &self,
+        window: &Arc<Window>,
+        offset: u64,
+        place: Place,
+        is_writable: bool,
+        cuts: u64,
+    ) -> bool {
+        let mut gone = Vec::new();
         let is_in = window.put(place, &self.own, offset, || {
             let state = &mut *self.state.write();
-            if !state.drop_pages(&(offset..offset + place.length)) {
+            let extents = state.extents.get_or_insert_with(|| Box::new(Extents::new(window)));
+            let is_as_it_was = extents.cuts == cuts;
+            if !is_as_it_was || !state.drop_pages(&(offset..offset + place.length)) {
                 return false;
             }
-            let extents = state.extents.get_or_insert_with(|| Box::new(Extents::new(window)));
-            extents.misses.remove(&offset);
-            replaced = extents
-                .extents
-                .insert(offset, Extent { place, length: place.length, is_writable, uses: AtomicU8::new(1) });
+            if let Some(extents) = &mut state.extents {
+                gone = extents.put(offset, Extent { place, length: place.length, is_writable, uses: AtomicU8::new(1) });
+            }
             true
         });
-        if let Some(replaced) = replaced {
-            window.release(replaced.place);
-        }
+        gone.into_iter().for_each(|place| window.release(place));
         is_in
     }
 
@@ -196,18 +218,15 @@ impl FileData {
         }
     }
 
-    /// A program has a range of the file mapped, of which no pages are kept from now on; unless there are some that the
-    /// server has yet to get.
+    /// A program has a range of the file mapped, as was [announced](Self::about_to_map), of which no pages are kept from now
+    /// on; unless there are some that the server has yet to get.
     pub(crate) fn pin(&self, window: &Arc<Window>, range: &Range<u64>) -> bool {
         let state = &mut *self.state.write();
         let is_clean = state.drop_pages(range);
-        let is_written = !state.is_unwritten();
         if is_clean {
             let extents = state.extents.get_or_insert_with(|| Box::new(Extents::new(window)));
             extents.pinned.push(range.clone());
-            if is_written {
-                extents.pinned_end = u64::MAX;
-            }
+            state.trust_end();
         }
         is_clean
     }
