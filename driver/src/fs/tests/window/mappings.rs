@@ -102,3 +102,33 @@ fn what_was_cut_off_is_not_looked_at_in_a_mapping_although_nothing_is_kept_of_th
         mounted.unmount();
     }
 }
+
+/// The window has no room for more than the mapping: others read and write by requests.
+#[test]
+fn nothing_is_kept_of_what_a_program_has_mapped() {
+    for mode in MODES {
+        let mut server = FakeServer::new();
+        server.file("f", content(MIB)).add_window(MIB, 12);
+        let channel = FakeChannel::new(server);
+        let cache = CacheOptions { mode, writeback: mode != CacheMode::None, ..CacheOptions::default() };
+        let fs = crate::test_utils::mount(channel.clone(), &MountOptions { cache, ..options(mode) }).unwrap();
+        let mounted = Mounted { fs, channel };
+        let file = OpenOptions::new().read(true).write(true).open(&mounted.fs, "f").unwrap();
+        file.read_at(5000, &mut [0; 6]).unwrap();
+        let mapping = file.map(0..MIB as u64, Access::READ | Access::WRITE).unwrap();
+        for word in [b"stored", b"again!"] {
+            mapping.write_at(5000, word).unwrap();
+            let mut seen = [0; 6];
+            file.read_at(5000, &mut seen).unwrap();
+            assert_eq!(&seen, word, "{mode:?}");
+            file.write_all_at(70_000, word).unwrap();
+            // The fake window is one with the file whenever the server looks.
+            mounted.server(|_| ());
+            mapping.read_at(70_000, &mut seen).unwrap();
+            assert_eq!(&seen, word, "{mode:?}");
+        }
+        drop(mapping);
+        drop(file);
+        mounted.unmount();
+    }
+}
