@@ -41,11 +41,22 @@ pub(super) struct Keeper {
     /// How many resets `extents` has seen.
     resets: u64,
     broken: bool,
+    /// Extents and bytes that the statistics count as live of this window.
+    counted: (u64, u64),
 }
 
 impl Keeper {
     pub(super) fn new(front_end: Backend, rules: Rules, shared: Arc<Shared>) -> Self {
-        Self { front_end, rules, shared, extents: Extents::default(), ghosts: Vec::new(), resets: 0, broken: false }
+        Self {
+            front_end,
+            rules,
+            shared,
+            extents: Extents::default(),
+            ghosts: Vec::new(),
+            resets: 0,
+            broken: false,
+            counted: (0, 0),
+        }
     }
 
     /// Works until nobody can ask any more.
@@ -239,9 +250,13 @@ impl Keeper {
         self.ghosts.extract_if(.., is_in_the_way).collect()
     }
 
-    fn count_live(&self) {
-        self.rules.statistics.maps_live.store(self.extents.count() as u64, Relaxed);
-        self.rules.statistics.bytes_live.store(self.extents.bytes(), Relaxed);
+    /// The keeper of the window before may still wait for its front end, and have more to count.
+    fn count_live(&mut self) {
+        let (maps, bytes) = (self.extents.count() as u64, self.extents.bytes());
+        let before = std::mem::replace(&mut self.counted, (maps, bytes));
+        // Wraps, so that what became less is subtracted.
+        self.rules.statistics.maps_live.fetch_add(maps.wrapping_sub(before.0), Relaxed);
+        self.rules.statistics.bytes_live.fetch_add(bytes.wrapping_sub(before.1), Relaxed);
     }
 }
 

@@ -303,3 +303,29 @@ fn nobody_waits_for_a_front_end_that_only_closed_its_connection() {
         assert_eq!(window.unmap_all(), Err(Errno::IO));
     });
 }
+
+#[test]
+fn a_window_that_ends_late_does_not_count_for_the_next_one() {
+    let rules = rules(100);
+    let connect = || {
+        let (front_end, channel) = FrontEnd::start(false, None);
+        (front_end, Window::open(channel, rules.clone()).unwrap())
+    };
+    let (first_front_end, first) = connect();
+    let pages = file(10);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| first.map(0, part(&pages, 0, 1)));
+        assert_eq!(first_front_end.hears(), "map 0+1 from 0 1");
+        first.close();
+        assert_eq!(waiting.join().unwrap(), Err(Errno::IO));
+    });
+    let ended = Arc::downgrade(&first.shared);
+    drop(first);
+    let (second_front_end, second) = connect();
+    second_front_end.will_say(&[0; 3]);
+    second.map(0, part(&pages, 0, 2)).unwrap();
+    assert_eq!(live(&rules), (1, 2 * PAGE));
+    first_front_end.will_say(&[0; 2]);
+    eventually("the first window's thread ends", || ended.strong_count() == 0);
+    assert_eq!(live(&rules), (1, 2 * PAGE));
+}
