@@ -127,3 +127,21 @@ fn what_write_back_has_not_made_longer_yet_is_not_looked_at_through_a_mapping() 
     drop((mapping, file));
     mounted.unmount().unwrap();
 }
+
+#[test]
+fn what_was_cut_off_is_not_looked_at_through_an_older_mapping_when_write_back_makes_the_file_longer() {
+    use virtio_fs::{CacheOptions, MountOptions, fs::OpenOptions};
+    let daemon = daemon_in_memory(&["--window", "8M"], |share| fs::write(share.join("file"), content(MIB)).unwrap());
+    let cache = CacheOptions { mode: CacheMode::Auto, writeback: true, ..CacheOptions::default() };
+    let mounted = mount(&daemon, &MountOptions { cache, ..options(CacheMode::Auto) });
+    let file = OpenOptions::new().read(true).write(true).open(&mounted, "file").unwrap();
+    let older = file.map(0..MIB as u64, Access::READ).unwrap();
+    file.set_len(8192).unwrap();
+    let newer = file.map(0..8192, Access::READ).unwrap();
+    assert_eq!(file.write_at(2 * MIB as u64, b"behind").unwrap(), 6);
+    let mut seen = [1; 8];
+    older.read_at(MIB as u64 / 2, &mut seen).unwrap();
+    assert_eq!(seen, [0; 8]);
+    drop((older, newer, file));
+    mounted.unmount().unwrap();
+}
