@@ -15,6 +15,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// How often it is found out where a file ends, while others make it longer.
 const END_ATTEMPTS: usize = 16;
 
+/// How often dirty pages are written back that are in the way of a mapping, while others write into them.
+const PIN_ATTEMPTS: usize = 1000;
+
 /// A range of a file that is mapped into the DAX window for as long as this lives, as `mmap` with `MAP_SHARED` has it: the
 /// host, other guests and other mappings of the file see at once what is stored here, and the other way round.
 ///
@@ -70,8 +73,14 @@ impl OpenFile {
         self.node.write_back();
         data.about_to_map(window);
         self.node.call(&setup).inspect_err(|_| window.release(place))?;
-        // Others may write into pages meanwhile.
+        // Others may write into pages meanwhile; or there is no memory to write them back with.
+        let mut attempts = 0;
         while !data.pin(window, &mapped) {
+            attempts += 1;
+            if attempts == PIN_ATTEMPTS {
+                window.release(place);
+                return Err(Error::NoMemory);
+            }
             self.node.write_back();
         }
         window.pin(place);
