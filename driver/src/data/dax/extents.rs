@@ -98,7 +98,7 @@ impl Extents {
         match eof {
             Some(eof) if now < self.checked_until => {
                 let end = eof.min(self.limit);
-                end - end % self.window.unit_bytes()
+                self.window.whole_units(end)
             }
             _ => 0,
         }
@@ -107,7 +107,7 @@ impl Extents {
     /// The file ends here. What is mapped behind that may be looked at only when it is mapped anew: who makes the file longer
     /// may be somebody of whom the server does not know yet. It `is_news` if it ended elsewhere, as far as was known.
     pub(in crate::data) fn cut(&mut self, size_bytes: u64, is_news: bool) {
-        let end = size_bytes - size_bytes % self.window.unit_bytes();
+        let end = self.window.whole_units(size_bytes);
         self.pinned_end = self.pinned_end.min(size_bytes);
         self.cuts += u64::from(is_news);
         for (&offset, extent) in &mut self.extents {

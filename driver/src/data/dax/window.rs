@@ -65,7 +65,7 @@ struct Places {
 }
 
 impl Window {
-    /// The window in `memory`, in which places are multiples of `unit_bytes`. `None` if there is not room for one.
+    /// The window in `memory`, in which places are multiples of `unit_bytes`, a power of two. `None` if there is not room for one.
     pub(crate) fn new(memory: Arc<SharedMemory>, unit_bytes: u64) -> Option<Self> {
         let length = memory.len() / unit_bytes * unit_bytes;
         let places = BTreeMap::from([(0, (length, Use::Free { is_mapped: false }))]);
@@ -80,6 +80,12 @@ impl Window {
     /// What places in files and in the window are multiples of.
     pub(crate) fn unit_bytes(&self) -> u64 {
         self.unit_bytes
+    }
+
+    /// Where the last whole unit before byte `end` ends.
+    pub(crate) fn whole_units(&self, end: u64) -> u64 {
+        // A power of two; to divide would take as long as all else that is looked at before a copy.
+        end & !(self.unit_bytes - 1)
     }
 
     fn length(&self) -> u64 {
