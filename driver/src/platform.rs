@@ -51,6 +51,13 @@ pub unsafe trait Platform: Send + Sync {
     /// The monotonic clock.
     fn now(&self) -> Instant;
 
+    /// The monotonic clock, which may be some milliseconds behind [`now`](Self::now): it is looked at by every read through
+    /// the DAX window. Where to read the exact clock takes long, or makes the processor wait for all loads before, as x86
+    /// does, a clock that ticks is better.
+    fn coarse_now(&self) -> Instant {
+        self.now()
+    }
+
     /// The date.
     fn wall_clock(&self) -> Timestamp;
 

@@ -62,6 +62,11 @@ pub(crate) trait Channel: Send + Sync {
     /// The kernel's monotonic clock.
     fn now(&self) -> Instant;
 
+    /// As [`Platform::coarse_now`](crate::Platform::coarse_now).
+    fn coarse_now(&self) -> Instant {
+        self.now()
+    }
+
     /// The date.
     fn date(&self) -> Timestamp;
 

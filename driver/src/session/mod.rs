@@ -87,6 +87,11 @@ impl Session {
         self.channel.now()
     }
 
+    /// As [`Platform::coarse_now`](crate::Platform::coarse_now).
+    pub(crate) fn coarse_now(&self) -> Instant {
+        self.channel.coarse_now()
+    }
+
     /// The date.
     pub(crate) fn date(&self) -> Timestamp {
         self.channel.date()

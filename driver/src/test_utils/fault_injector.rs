@@ -230,6 +230,10 @@ impl Channel for FaultyChannel {
         self.channel.now()
     }
 
+    fn coarse_now(&self) -> Instant {
+        self.channel.coarse_now()
+    }
+
     fn date(&self) -> Timestamp {
         self.channel.date()
     }

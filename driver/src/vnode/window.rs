@@ -150,7 +150,7 @@ impl Node {
     fn window_time(&self) -> Instant {
         match self.cache().options().mode {
             CacheMode::Always => self.cache().now(),
-            CacheMode::None | CacheMode::Auto => self.session().now(),
+            CacheMode::None | CacheMode::Auto => self.session().coarse_now(),
         }
     }
 

@@ -97,6 +97,10 @@ impl<H: Hal> Channel for Device<H> {
         self.platform.now()
     }
 
+    fn coarse_now(&self) -> Instant {
+        self.platform.coarse_now()
+    }
+
     fn date(&self) -> Timestamp {
         self.platform.wall_clock()
     }
