@@ -48,12 +48,13 @@ mod string_instructions {
             );
         }
         // To begin such an instruction takes as long as to copy a hundred bytes.
-        if bytes % 8 > 0 {
+        let rest = bytes % 8;
+        if rest > 0 {
             // SAFETY: as above, for what is left.
             unsafe {
                 asm!(
                     "rep movsb",
-                    inout("rcx") bytes % 8 => _,
+                    inout("rcx") rest => _,
                     inout("rsi") from => _,
                     inout("rdi") to => _,
                     options(nostack, preserves_flags)
