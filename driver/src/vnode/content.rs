@@ -160,7 +160,7 @@ impl OpenFile {
                         // Most of it may be of files that nobody writes to at the moment.
                         dirty.write_all();
                     }
-                    dirty.write_one_aged(now, age);
+                    dirty.write_one_aged(|| now, age);
                     return Ok(true);
                 }
                 Err(Need::End) => {

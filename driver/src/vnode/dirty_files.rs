@@ -90,10 +90,15 @@ impl DirtyFiles {
         }
     }
 
-    /// As [`Self::write_aged`], of the file that waits longest: what a call does in passing. If nothing is due, that costs
-    /// nothing.
-    pub(super) fn write_one_aged(&self, now: Instant, age: Duration) {
-        if nanoseconds(now) < self.due_ns.load(Ordering::Relaxed) {
+    /// As [`Self::write_aged`], of the file that waits longest: what a call does in passing. If nothing is dirty, not even
+    /// the clock is looked at.
+    pub(super) fn write_one_aged(&self, now: impl FnOnce() -> Instant, age: Duration) {
+        let due_ns = self.due_ns.load(Ordering::Relaxed);
+        if due_ns == u64::MAX {
+            return;
+        }
+        let now = now();
+        if nanoseconds(now) < due_ns {
             return;
         }
         // First this: what becomes dirty from now on is noted after it.

@@ -65,7 +65,8 @@ struct Places {
 }
 
 impl Window {
-    /// The window in `memory`, in which places are multiples of `unit_bytes`, a power of two. `None` if there is not room for one.
+    /// The window in `memory`, in which places are multiples of `unit_bytes`, a power of two. `None` if there is not room for
+    /// one.
     pub(crate) fn new(memory: Arc<SharedMemory>, unit_bytes: u64) -> Option<Self> {
         let length = memory.len() / unit_bytes * unit_bytes;
         let places = BTreeMap::from([(0, (length, Use::Free { is_mapped: false }))]);

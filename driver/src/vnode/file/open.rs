@@ -29,7 +29,7 @@ impl OpenFile {
         if access.contains(Access::WRITE) {
             node.superblock().expect_writable()?;
         }
-        node.superblock().dirty.write_one_aged(node.session().now(), node.cache().options().dirty_age);
+        node.superblock().dirty.write_one_aged(|| node.session().now(), node.cache().options().dirty_age);
         let told = match told {
             None if node.is_asked_at_open(flags) => {
                 let stamp = node.cache().stamp();
