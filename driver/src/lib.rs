@@ -108,7 +108,7 @@ pub mod virtio;
 pub mod vnode;
 mod wire;
 
-pub use cache::{CacheMode, CacheOptions, Dax};
+pub use cache::{CacheMode, CacheOptions, Coherence, Dax};
 pub use error::{Errno, Error};
 pub use fs::{MountOptions, VirtioFs};
 pub use platform::{BufferDirection, ConfigurationAccess, DeviceFunction, Hal, Instant, PhysAddr, Platform, Timestamp};

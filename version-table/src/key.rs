@@ -9,8 +9,13 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 pub struct Key(u64);
 
 /// The number of a slot. Keys may share one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub(crate) u32);
+
+impl Slot {
+    /// That of the key with the smallest hash.
+    pub const FIRST: Self = Self(0);
+}
 
 impl Key {
     /// All that GETATTR tells of the inode with this number, but for the time of the last access; extended attributes.

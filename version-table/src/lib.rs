@@ -42,5 +42,8 @@ pub(crate) use core::sync::atomic;
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::atomic;
 
+/// A number of the table: that of `core`; where threads are modelled that of `shuttle`.
+pub use atomic::AtomicU64;
+
 #[cfg(test)]
 mod tests;

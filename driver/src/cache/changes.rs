@@ -1,5 +1,6 @@
 //! What local changes of names determine.
 
+use super::version_table::{Validity, Version};
 use super::{Cache, Dentry, Inode, Stamp};
 use crate::Instant;
 use crate::wire::{FileType, RenameFlags};
@@ -10,6 +11,8 @@ use core::time::Duration;
 pub(crate) struct NamesChange {
     directory: Arc<Inode>,
     stamp: Stamp,
+    /// The version of the directory's mode, if that was valid.
+    mode: Version,
     place: u64,
     /// No other one was under way when it began.
     began_alone: bool,
@@ -44,19 +47,22 @@ impl Cache {
     /// A change of names in `directory` is about to be asked for.
     pub(crate) fn begin_change_of_names(&self, directory: &Arc<Inode>) -> NamesChange {
         let (place, began_alone) = directory.begin_change_of_names();
-        NamesChange { directory: directory.clone(), stamp: self.stamp(), place, began_alone }
+        // The stamp first: what was changed before it is in the version table when that is looked at.
+        let stamp = self.stamp();
+        let (mode, _) = directory.look();
+        NamesChange { directory: directory.clone(), stamp, mode, place, began_alone }
     }
 
     /// A request that may have changed `name` in `directory` is answered: what it leads to is not known any more.
     pub(crate) fn forget_name(&self, directory: &Inode, name: &[u8]) {
-        directory.note_changed_names();
+        directory.note_changed_names(None);
         self.take_name(directory, name);
     }
 
     /// A local change of `name` is complete, after which it leads to `target`; which is good for `ttl`.
     pub(crate) fn change_name(&self, change: &NamesChange, name: &[u8], target: Dentry<Arc<Inode>>, ttl: Duration) {
         let expires = self.expiry_of_name(&target, ttl, &change.stamp);
-        let made = Made::by(change);
+        let made = Made::by(self, change);
         self.take_name(&change.directory, name);
         made.put(self, name, target.clone(), expires);
         if !made.is_last()
@@ -74,21 +80,22 @@ impl Cache {
         // What it led to when the server did it is not known if other changes were under way: they may be heard of
         // later.
         let is_sure = from.change.is_alone() && to.change.is_alone();
-        let made_from = Made::by(from.change);
-        let made_to = if is_one_directory { made_from } else { Made::by(to.change) };
+        let made_from = Made::by(self, from.change);
+        let made_to = if is_one_directory { made_from } else { Made::by(self, to.change) };
         let moved = self.take_name(directory, from.name);
         let replaced = self.take_name(new_directory, to.name);
-        let Some((Dentry::Inode(inode), expires)) = moved else { return };
+        let Some((Dentry::Inode(inode), validity)) = moved else { return };
+        let expires = validity.until();
         // And a LOOKUP may have found the names as they are now.
         if !is_sure || !from.before.is_some_and(|before| Arc::ptr_eq(before, &inode)) {
             return;
         }
         if flags.contains(RenameFlags::EXCHANGE) {
             // What was believed to lead nowhere led somewhere: else nothing would have been exchanged.
-            if let Some((Dentry::Inode(other), expires)) = replaced
+            if let Some((Dentry::Inode(other), validity)) = replaced
                 && to.before.is_some_and(|before| Arc::ptr_eq(before, &other))
             {
-                made_from.put(self, from.name, Dentry::Inode(other), expires);
+                made_from.put(self, from.name, Dentry::Inode(other), validity.until());
             }
         } else if !flags.contains(RenameFlags::WHITEOUT) {
             // Two names of one inode stay as they are, and so does one that is moved to itself.
@@ -108,7 +115,7 @@ impl Cache {
     }
 
     /// Takes a name out; what it led to has changed, too: its links, and the time of that.
-    fn take_name(&self, directory: &Inode, name: &[u8]) -> Option<(Dentry<Arc<Inode>>, Instant)> {
+    fn take_name(&self, directory: &Inode, name: &[u8]) -> Option<(Dentry<Arc<Inode>>, Validity)> {
         let taken = self.dentries.remove(directory.serial, name);
         if let Some((Dentry::Inode(inode), _)) = &taken {
             inode.note_change();
@@ -126,13 +133,18 @@ struct Made<'d> {
     /// it is not known which was the last: that is taken to be unknown which is determined by each of them.
     was_alone: bool,
     sent: Instant,
+    /// Of what it determines.
+    version: Version,
 }
 
 impl<'d> Made<'d> {
-    fn by(change: &'d NamesChange) -> Self {
-        let (number, last) = change.directory.note_changed_names();
-        let was_alone = last <= change.stamp.changes;
-        Self { directory: &change.directory, number, was_alone, sent: change.stamp.sent }
+    /// By a change that was made by one request.
+    fn by(cache: &Cache, change: &'d NamesChange) -> Self {
+        let NamesChange { directory, stamp, .. } = change;
+        let version = cache.version_after_own(stamp.sampled, 1);
+        let (number, last) = directory.note_changed_names(version.map(|version| (change.mode, version)));
+        let version = version.unwrap_or(stamp.sampled.version());
+        Self { directory, number, was_alone: last <= stamp.changes, sent: stamp.sent, version }
     }
 
     /// Whether no other change of names there is known to have been under way, or was complete since.
@@ -142,8 +154,9 @@ impl<'d> Made<'d> {
 
     /// Remembers what a name leads to now.
     fn put(&self, cache: &Cache, name: &[u8], target: Dentry<Arc<Inode>>, expires: Instant) {
-        if expires > self.sent {
-            cache.dentries.insert(self.directory.serial, name, target, expires, || self.is_last());
+        let (validity, slot) = self.directory.validity_of_name(name, expires, self.version);
+        if validity.is_of_use(self.sent) {
+            cache.dentries.insert(self.directory.serial, name, target, (validity, slot), || self.is_last());
         }
     }
 }
@@ -160,7 +173,7 @@ mod tests {
         let (cache, root) = (mounted.fs.root().cache(), mounted.fs.root().inode());
         let never = Instant(Duration::MAX);
         let change = cache.begin_change_of_names(root);
-        let made = Made::by(&change);
+        let made = Made::by(cache, &change);
         made.put(cache, b"name", Dentry::Absent, never);
         assert!(cache.find(root, b"name", cache.now()).is_some());
         cache.forget_name(root, b"name");

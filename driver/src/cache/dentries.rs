@@ -1,7 +1,7 @@
 //! What names lead to, as far as the server has said: the dentry cache.
 
 use super::Serial;
-use crate::Instant;
+use super::version_table::Validity;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{HashBuilder, RwLock};
 use alloc::boxed::Box;
@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::mem;
 use hashbrown::HashTable;
+use virtio_fs_version_table::Slot as VersionSlot;
 
 /// The most shards: so many that two threads on disjoint paths seldom meet in one. Their number is a power of two.
 const MAX_SHARDS: usize = 1024;
@@ -63,7 +64,9 @@ struct Slot<T> {
     directory: Serial,
     name: Box<[u8]>,
     target: Dentry<T>,
-    expires: Instant,
+    validity: Validity,
+    /// Where the version table tells of the name, if the validity has a version.
+    version_slot: VersionSlot,
     /// Somebody used it since the hand passed.
     used: AtomicBool,
 }
@@ -92,12 +95,17 @@ impl<T: Clone> Dentries<T> {
         (hash, &self.shards[shard])
     }
 
-    /// What `name` leads to, if that is known at the time `now`.
-    pub(crate) fn get(&self, directory: Serial, name: &[u8], now: Instant) -> Option<Dentry<T>> {
+    /// What `name` leads to, if that is known and valid.
+    pub(crate) fn get(
+        &self,
+        directory: Serial,
+        name: &[u8],
+        is_valid: impl FnOnce(&Validity, VersionSlot) -> bool,
+    ) -> Option<Dentry<T>> {
         let (hash, shard) = self.shard(directory, name);
         let table = shard.0.read();
         let slot = &table.slots[table.find(hash, directory, name)?];
-        if now >= slot.expires {
+        if !is_valid(&slot.validity, slot.version_slot) {
             return None;
         }
         // A line that is only read stays in the caches of all processors.
@@ -107,14 +115,14 @@ impl<T: Clone> Dentries<T> {
         Some(slot.target.clone())
     }
 
-    /// Remembers until `expires` what `name` leads to, if that `is_still_true`: which is asked when nobody else can
-    /// change anything about the name here. Without memory it is not remembered.
+    /// Remembers what `name` leads to, for as long as that is valid, if it `is_still_true`: which is asked when nobody else
+    /// can change anything about the name here. What is newer stays; without memory it is not remembered.
     pub(crate) fn insert(
         &self,
         directory: Serial,
         name: &[u8],
         target: Dentry<T>,
-        expires: Instant,
+        (validity, version_slot): (Validity, VersionSlot),
         is_still_true: impl FnOnce() -> bool,
     ) {
         if !self.make_room() {
@@ -128,7 +136,10 @@ impl<T: Clone> Dentries<T> {
         let replaced = match table.find(hash, directory, name) {
             Some(at) => {
                 let slot = &mut table.slots[at];
-                slot.expires = expires;
+                if slot.validity.version.is_newer_than(validity.version) {
+                    return;
+                }
+                (slot.validity, slot.version_slot) = (validity, version_slot);
                 Some(mem::replace(&mut slot.target, target))
             }
             None => {
@@ -138,7 +149,8 @@ impl<T: Clone> Dentries<T> {
                 }
                 let victim = if table.slots.len() < self.max_in_shard { None } else { table.take_victim() };
                 self.entries.fetch_add(usize::from(victim.is_none()), Ordering::Relaxed);
-                table.add(Slot { hash, directory, name, target, expires, used: AtomicBool::new(false) });
+                let used = AtomicBool::new(false);
+                table.add(Slot { hash, directory, name, target, validity, version_slot, used });
                 victim.map(|slot| slot.target)
             }
         };
@@ -162,14 +174,14 @@ impl<T: Clone> Dentries<T> {
         self.len() < self.max_entries
     }
 
-    /// Forgets what `name` led to; gives it, and when it would have expired.
-    pub(crate) fn remove(&self, directory: Serial, name: &[u8]) -> Option<(Dentry<T>, Instant)> {
+    /// Forgets what `name` led to; gives it, and for how long that would have been valid.
+    pub(crate) fn remove(&self, directory: Serial, name: &[u8]) -> Option<(Dentry<T>, Validity)> {
         let (hash, shard) = self.shard(directory, name);
         let mut table = shard.0.write();
         let at = table.find(hash, directory, name)?;
         let slot = table.take(at);
         self.entries.fetch_sub(1, Ordering::Relaxed);
-        Some((slot.target, slot.expires))
+        Some((slot.target, slot.validity))
     }
 
     /// Forgets all.
@@ -258,38 +270,47 @@ fn copy(name: &[u8]) -> Option<Box<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instant;
+    use crate::cache::version_table::Version;
     use core::time::Duration;
 
-    const NEVER: Instant = Instant(Duration::MAX);
+    fn for_ever() -> (Validity, VersionSlot) {
+        (Validity::new(Instant(Duration::MAX), Version::NONE), VersionSlot::FIRST)
+    }
+
     const NOW: Instant = Instant(Duration::ZERO);
     const HERE: Serial = Serial(1);
 
+    fn get(dentries: &Dentries<u32>, directory: Serial, name: &[u8], now: Instant) -> Option<Dentry<u32>> {
+        dentries.get(directory, name, |validity, _| validity.is_by_time(now))
+    }
+
     fn put(dentries: &Dentries<u32>, name: &[u8], target: u32) {
-        dentries.insert(HERE, name, Dentry::Inode(target), NEVER, || true);
+        dentries.insert(HERE, name, Dentry::Inode(target), for_ever(), || true);
     }
 
     #[test]
     fn a_name_leads_to_what_it_was_last_said_to_until_that_expires() {
         let dentries = Dentries::new(100);
-        assert_eq!(dentries.get(HERE, b"a", NOW), None);
+        assert_eq!(get(&dentries, HERE, b"a", NOW), None);
         put(&dentries, b"a", 7);
-        assert_eq!(dentries.get(HERE, b"a", NOW), Some(Dentry::Inode(7)));
-        assert_eq!(dentries.get(Serial(2), b"a", NOW), None, "in another directory");
+        assert_eq!(get(&dentries, HERE, b"a", NOW), Some(Dentry::Inode(7)));
+        assert_eq!(get(&dentries, Serial(2), b"a", NOW), None, "in another directory");
         let soon = Instant(Duration::from_secs(1));
-        dentries.insert(HERE, b"a", Dentry::Absent, soon, || true);
-        assert_eq!(dentries.get(HERE, b"a", NOW), Some(Dentry::Absent));
-        assert_eq!(dentries.get(HERE, b"a", soon), None);
+        dentries.insert(HERE, b"a", Dentry::Absent, (Validity::new(soon, Version::NONE), VersionSlot::FIRST), || true);
+        assert_eq!(get(&dentries, HERE, b"a", NOW), Some(Dentry::Absent));
+        assert_eq!(get(&dentries, HERE, b"a", soon), None);
         assert_eq!(dentries.len(), 1);
     }
 
     #[test]
     fn what_is_not_true_any_more_is_not_remembered() {
         let dentries = Dentries::new(100);
-        dentries.insert(HERE, b"a", Dentry::Inode(7), NEVER, || false);
+        dentries.insert(HERE, b"a", Dentry::Inode(7), for_ever(), || false);
         assert_eq!(dentries.len(), 0);
         put(&dentries, b"a", 8);
-        dentries.insert(HERE, b"a", Dentry::Inode(7), NEVER, || false);
-        assert_eq!(dentries.get(HERE, b"a", NOW), Some(Dentry::Inode(8)));
+        dentries.insert(HERE, b"a", Dentry::Inode(7), for_ever(), || false);
+        assert_eq!(get(&dentries, HERE, b"a", NOW), Some(Dentry::Inode(8)));
     }
 
     #[test]
@@ -299,15 +320,15 @@ mod tests {
             put(&dentries, &[at], at.into());
         }
         for at in [3, 9, 0] {
-            assert_eq!(dentries.remove(HERE, &[at]), Some((Dentry::Inode(at.into()), NEVER)));
+            assert_eq!(dentries.remove(HERE, &[at]), Some((Dentry::Inode(at.into()), for_ever().0)));
             assert_eq!(dentries.remove(HERE, &[at]), None);
         }
         for at in [1, 2, 4, 5, 6, 7, 8] {
-            assert_eq!(dentries.get(HERE, &[at], NOW), Some(Dentry::Inode(at.into())), "the others stay");
+            assert_eq!(get(&dentries, HERE, &[at], NOW), Some(Dentry::Inode(at.into())), "the others stay");
         }
         dentries.clear();
         assert_eq!(dentries.len(), 0);
-        assert_eq!(dentries.get(HERE, &[1], NOW), None);
+        assert_eq!(get(&dentries, HERE, &[1], NOW), None);
     }
 
     #[test]
@@ -317,12 +338,12 @@ mod tests {
             put(&dentries, &[at], at.into());
         }
         for round in 8..100 {
-            assert!(dentries.get(HERE, &[3], NOW).is_some(), "{round}");
+            assert!(get(&dentries, HERE, &[3], NOW).is_some(), "{round}");
             put(&dentries, &[round], round.into());
             assert_eq!(dentries.len(), 8);
-            assert!(dentries.get(HERE, &[round], NOW).is_some(), "a new name stays for a while");
+            assert!(get(&dentries, HERE, &[round], NOW).is_some(), "a new name stays for a while");
         }
-        assert_eq!(dentries.get(HERE, &[0], NOW), None);
+        assert_eq!(get(&dentries, HERE, &[0], NOW), None);
     }
 
     #[test]

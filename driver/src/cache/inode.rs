@@ -1,14 +1,17 @@
 //! Inodes, and what is known of them.
 
+use super::content::restamped;
+use super::version_table::{Sampled, Validity, Verdict, Version, VersionTable};
 use super::{Cache, Serial, Stamp};
 use crate::CacheMode;
 use crate::Instant;
-use crate::data::{FileData, Unwritten, Version};
+use crate::data::{self, FileData, Unwritten};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Once, RwLock};
 use crate::wire::{Attr, Entry, FileType, InitFlags, NodeId};
 use alloc::sync::Arc;
 use core::time::Duration;
+use virtio_fs_version_table::{Key, Slot};
 
 /// An inode that the server knows, too: it counts the lookups of which this driver was told, until they are taken back
 /// when the last user lets go of it.
@@ -25,6 +28,8 @@ pub(crate) struct Inode {
     /// The root of the submount that the inode is in; `None` in the root's own file system. A submount's root needs none:
     /// submounts in submounts, as many as a server pleases, are no chain whose end would be dropped by recursion.
     submount: Option<Arc<Inode>>,
+    /// Where the version table tells of it, if it does.
+    slots: Once<Slots>,
     /// Lookups that replies have confirmed.
     nlookup: AtomicU64,
     /// The number of the last local change of a name in this directory.
@@ -43,13 +48,15 @@ pub(crate) struct Inode {
 /// # Locking
 ///
 /// Written together, under one lock.
-struct Attributes {
+pub(super) struct Attributes {
     /// What the server said last.
-    attr: Option<Attr>,
-    /// Until when `attr` is good: not at all once a local change has made a part of it unknown.
-    expires: Instant,
-    /// Until when mode, owner and group are, which changes of content leave as they are.
-    mode_expires: Instant,
+    pub(super) attr: Option<Attr>,
+    /// For how long `attr` is valid: not at all once a local change has made a part of it unknown.
+    pub(super) validity: Validity,
+    /// For how long mode, owner and group are, which changes of content leave as they are.
+    pub(super) mode: Validity,
+    /// All that is kept of the content was asked for later than this, if the version table tells of it.
+    pub(super) content: Validity,
     /// The number of the last local change of this inode.
     changed: u64,
     /// How many local changes of names in this directory are under way, and how many have begun so far.
@@ -58,15 +65,16 @@ struct Attributes {
 }
 
 impl Attributes {
-    fn new(attr: Option<Attr>, expires: Instant, changed: u64) -> Self {
-        Self { attr, expires, mode_expires: expires, changed, names_changing: 0, names_begun: 0 }
+    fn new(attr: Option<Attr>, validity: Validity, changed: u64) -> Self {
+        let content = Validity::NONE;
+        Self { attr, validity, mode: validity, content, changed, names_changing: 0, names_begun: 0 }
     }
 
     /// All but type, mode, owner and group are not known any more; nor is a mode with set-id bits, if this is a file.
     fn expire(&mut self) {
-        self.expires = EXPIRED;
+        self.validity = Validity::NONE;
         if self.attr.is_some_and(|attr| attr.file_type != FileType::Directory && attr.permissions & SET_IDS != 0) {
-            self.mode_expires = EXPIRED;
+            self.mode = Validity::NONE;
         }
     }
 }
@@ -74,17 +82,27 @@ impl Attributes {
 /// Set-user-id and set-group-id.
 const SET_IDS: u16 = 0o6000;
 
-const EXPIRED: Instant = Instant(Duration::ZERO);
+/// Where the version table tells of an inode.
+pub(super) struct Slots {
+    pub(super) attributes: Slot,
+    pub(super) content: Slot,
+}
+
+impl Slots {
+    fn new(table: &VersionTable, ino: u64) -> Self {
+        Self { attributes: table.slot(Key::attributes(ino)), content: table.slot(Key::content(ino)) }
+    }
+}
 
 impl Inode {
-    /// An inode that was found in `parent`, with attributes that are good until they expire. If it was changed here
-    /// before, the last of the changes had at most the number `changed`.
+    /// An inode that was found in `parent` by a request with this stamp, with attributes that are valid until they expire,
+    /// if at all. If it was changed here before, the last of the changes had at most the number `changed`.
     pub(super) fn new(
         cache: &Arc<Cache>,
         parent: &Arc<Self>,
         entry: &Entry,
         attr: Attr,
-        (changed, expires): (u64, Instant),
+        (changed, expires, stamp): (u64, Option<Instant>, &Stamp),
     ) -> Self {
         let is_submount = attr.submount && cache.session.negotiated().has(InitFlags::SUBMOUNTS);
         let submount = match parent {
@@ -92,6 +110,12 @@ impl Inode {
             root if root.is_submount => Some(root.clone()),
             _ => parent.submount.clone(),
         };
+        let slots = Once::new();
+        // In a file system of its own inode numbers mean something else.
+        if let (false, None, Some(table)) = (is_submount, &submount, &cache.table) {
+            slots.call_once(|| Slots::new(table, attr.ino));
+        }
+        let validity = expires.map_or(Validity::NONE, |expires| Validity::new(expires, stamp.sampled.version()));
         Self {
             cache: cache.clone(),
             serial: Serial(cache.next_serial.fetch_add(1, Ordering::Relaxed)),
@@ -101,9 +125,10 @@ impl Inode {
             is_submount,
             is_dax: attr.file_type == FileType::Regular && cache.maps(&attr),
             submount,
+            slots,
             nlookup: AtomicU64::new(1),
             names_changed: AtomicU64::new(0),
-            attributes: RwLock::new(Attributes::new(Some(attr), expires, changed)),
+            attributes: RwLock::new(Attributes::new(Some(attr), validity, changed)),
             data: Once::new(),
             is_direct: AtomicBool::new(false),
             open_late: AtomicU32::new(0),
@@ -122,9 +147,10 @@ impl Inode {
             is_submount: false,
             is_dax: false,
             submount: None,
+            slots: Once::new(),
             nlookup: AtomicU64::new(0),
             names_changed: AtomicU64::new(0),
-            attributes: RwLock::new(Attributes::new(None, EXPIRED, 0)),
+            attributes: RwLock::new(Attributes::new(None, Validity::NONE, 0)),
             data: Once::new(),
             is_direct: AtomicBool::new(false),
             open_late: AtomicU32::new(0),
@@ -139,6 +165,42 @@ impl Inode {
             Some(root) => root.nodeid,
             None => NodeId::ROOT,
         }
+    }
+
+    /// Where the version table tells of this inode, if it does: not in submounts, and not of the root before the server has
+    /// told its number.
+    pub(super) fn slots(&self) -> Option<(&VersionTable, &Slots)> {
+        self.cache.table.as_ref().zip(self.slots.get())
+    }
+
+    /// For how long a name in this directory leads to where it does: by time until then, and by the version table if that
+    /// tells of it, which it does in this slot.
+    pub(super) fn validity_of_name(&self, name: &[u8], until: Instant, version: Version) -> (Validity, Slot) {
+        let ino = self.attributes.read().attr.map(|attr| attr.ino);
+        match self.slots().zip(ino) {
+            Some(((table, _), ino)) => (Validity::new(until, version), table.slot(Key::name(ino, name))),
+            None => (Validity::new(until, Version::NONE), Slot::FIRST),
+        }
+    }
+
+    /// The server has told the inode number.
+    fn note_ino(&self, ino: u64) {
+        if let (NodeId::ROOT, Some(table)) = (self.nodeid, &self.cache.table) {
+            self.slots.call_once(|| Slots::new(table, ino));
+        }
+    }
+
+    /// Whether attributes that have this validity are valid at the time `now`.
+    fn is_valid(&self, validity: &Validity, now: Instant) -> bool {
+        self.cache.is_valid(validity, self.slots.get().map(|slots| slots.attributes), now)
+    }
+
+    pub(super) fn attributes(&self) -> &RwLock<Attributes> {
+        &self.attributes
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// Whether a reply that names this nodeid is about this inode, and not about another one that got its number.
@@ -216,9 +278,24 @@ impl Inode {
         // Before the attributes are looked at: once it is written they are not known any more.
         let own = self.unwritten();
         let attributes = self.attributes.read();
-        let attr = if now < attributes.expires { attributes.attr } else { None };
+        let attr = if self.is_valid(&attributes.validity, now) { attributes.attr } else { None };
         drop(attributes);
         attr.map(|attr| own.map_or(attr, |own| own.of(attr)))
+    }
+
+    /// The attributes, if they are known at the time `now` and no older than what is kept of the content; and a stamp as old
+    /// as they are, if that is given which was taken now.
+    pub(crate) fn attr_of_content(&self, now: Instant, stamp: Stamp) -> Option<(Attr, Stamp)> {
+        let version = {
+            let attributes = self.attributes.read();
+            let version = attributes.validity.version;
+            if attributes.content.version.is_newer_than(version) {
+                return None;
+            }
+            version
+        };
+        let attr = self.attr(now)?;
+        Some((attr, Stamp { sampled: Sampled::of(version), ..stamp }))
     }
 
     /// Attributes as the server has them, with what the driver has yet to tell it.
@@ -234,29 +311,33 @@ impl Inode {
     /// Attributes of which type, mode, owner and group are known at the time `now`, and perhaps nothing else.
     pub(crate) fn mode(&self, now: Instant) -> Option<Attr> {
         let attributes = self.attributes.read();
-        if now < attributes.mode_expires { attributes.attr } else { None }
+        if self.is_valid(&attributes.mode, now) { attributes.attr } else { None }
     }
 
     /// Remembers the attributes that a reply tells, unless something was changed here since its request was sent.
     pub(super) fn learn(&self, attr: &Attr, expires: Instant, stamp: &Stamp) {
+        self.note_ino(attr.ino);
+        let validity = Validity::new(expires, stamp.sampled.version());
         let mut attributes = self.attributes.write();
-        if attributes.changed > stamp.changes {
+        if attributes.changed > stamp.changes || attributes.validity.version.is_newer_than(validity.version) {
             return;
         }
         attributes.attr = Some(*attr);
-        attributes.expires = expires;
-        attributes.mode_expires = expires;
+        (attributes.validity, attributes.mode) = (validity, validity);
         drop(attributes);
         if self.cache.drops_old_pages
             && let Some(data) = self.used_data()
+            && self.content_verdict() == Verdict::ByTime
         {
-            data.seen(Version::of(attr), || self.unchanged_since(stamp));
+            data.seen(data::Version::of(attr), || self.unchanged_since(stamp));
         }
     }
 
-    /// Whether nothing of this inode was changed here since a request with this stamp was sent.
+    /// Whether a request with this stamp was sent after all that was changed here of this inode, and is no older than what is
+    /// kept of its content.
     pub(crate) fn unchanged_since(&self, stamp: &Stamp) -> bool {
-        self.attributes.read().changed <= stamp.changes
+        let attributes = self.attributes.read();
+        attributes.changed <= stamp.changes && !attributes.content.version.is_newer_than(stamp.sampled.version())
     }
 
     /// As [`Self::learn`], of a reply that says that they are good for `ttl`.
@@ -267,11 +348,15 @@ impl Inode {
     /// A local change of attributes is complete, after which the server says they are these.
     pub(crate) fn change_attr(&self, attr: &Attr, ttl: Duration, stamp: &Stamp) {
         let expires = self.cache.expiry(stamp, ttl, self.cache.options.attr_timeout);
+        self.note_ino(attr.ino);
+        let version = self.cache.version_after_own(stamp.sampled, 1).unwrap_or(stamp.sampled.version());
+        let validity = Validity::new(expires, version);
         let mut attributes = self.attributes.write();
         // Of two changes that were under way together it is not known which was the last.
-        let expires = if attributes.changed <= stamp.changes { expires } else { EXPIRED };
+        let is_last = attributes.changed <= stamp.changes && !attributes.validity.version.is_newer_than(version);
+        let validity = if is_last { validity } else { Validity::NONE };
         attributes.attr = Some(*attr);
-        (attributes.expires, attributes.mode_expires) = (expires, expires);
+        (attributes.validity, attributes.mode) = (validity, validity);
         attributes.changed = self.cache.count_change();
     }
 
@@ -286,8 +371,7 @@ impl Inode {
     /// A local change is complete that may have changed anything.
     pub(crate) fn note_any_change(&self) {
         let mut attributes = self.attributes.write();
-        attributes.expires = EXPIRED;
-        attributes.mode_expires = EXPIRED;
+        (attributes.validity, attributes.mode) = (Validity::NONE, Validity::NONE);
         attributes.changed = self.cache.count_change();
     }
 
@@ -319,10 +403,14 @@ impl Inode {
         self.attributes.read().names_begun == place
     }
 
-    /// A local change of a name in this directory is complete. Gives its number, and that of the last one before.
-    pub(super) fn note_changed_names(&self) -> (u64, u64) {
+    /// A local change of a name in this directory is complete. Gives its number, and that of the last one before. The mode,
+    /// if it was `looked` at before and was of this version, is of the other one now.
+    pub(super) fn note_changed_names(&self, mode: Option<(Version, Version)>) -> (u64, u64) {
         let mut attributes = self.attributes.write();
         attributes.expire();
+        if let Some((looked, version)) = mode {
+            attributes.mode = restamped(attributes.mode, looked, version);
+        }
         let number = self.cache.count_change();
         attributes.changed = number;
         // First the number, then whatever is done about the name: who remembers an older reply looks at it last. Under

@@ -15,6 +15,18 @@ pub enum CacheMode {
     Always,
 }
 
+/// How it is known that something else changed the directory: the host, another guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coherence {
+    /// It is not: what the server said is believed for as long as it said.
+    Ttl,
+    /// By the device's metadata version table (`SPEC-version-table.md`), if it has one: what was cached is never older than
+    /// the last change that was acknowledged to anybody, and is believed for as long as nothing changes. Where the table tells
+    /// nothing, and while nobody tends it, the same as [`Ttl`](Self::Ttl).
+    #[default]
+    VersionTable,
+}
+
 /// Which files are mapped into the DAX window (VIRTIO 1.3 §5.11.6.4), if the device has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dax {
@@ -39,6 +51,11 @@ pub struct CacheOptions {
     pub attr_timeout: Option<Duration>,
     /// How long a name that leads to nothing does so.
     pub negative_timeout: Option<Duration>,
+    /// How changes by others are known. Means nothing with [`CacheMode::None`].
+    pub coherence: Coherence,
+    /// For how much longer than the timeouts have it something is believed at most that is valid by the version table: against
+    /// faults of which nobody knows.
+    pub backstop: Duration,
     /// How many names are remembered at most, with the inodes that they lead to. The server keeps each of these inodes,
     /// too; virtiofsd with an open file descriptor.
     pub max_entries: usize,
@@ -77,6 +94,8 @@ impl Default for CacheOptions {
             entry_timeout: None,
             attr_timeout: None,
             negative_timeout: None,
+            coherence: Coherence::default(),
+            backstop: Duration::from_secs(3600),
             max_entries: 10_000,
             max_data_bytes: 16 << 20,
             writeback: false,

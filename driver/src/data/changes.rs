@@ -34,6 +34,16 @@ impl FileData {
         state.begin_change()
     }
 
+    /// What is kept is not believed any more, but for what the server has yet to get. `renewed` is called before anybody looks
+    /// again.
+    pub(crate) fn renew(&self, renewed: impl FnOnce()) {
+        let mut state = self.state.write();
+        state.lose(0..u64::MAX);
+        state.version = None;
+        state.epoch += 1;
+        renewed();
+    }
+
     /// The server has answered, and so much is known of what it did. If what is kept
     /// [is doubtful](Self::is_doubtful) then, dirty pages are to be written before anybody is told that the change is
     /// complete.

@@ -143,11 +143,13 @@ impl FileData {
         self.state.read().holds(index)
     }
 
-    /// The file was just made by this driver: it is empty.
-    pub(crate) fn is_new(&self) {
+    /// The file was just made by this driver: it is empty. If nothing is known of it yet, `begun` is called before anybody
+    /// looks.
+    pub(crate) fn is_new(&self, begun: impl FnOnce()) {
         let mut state = self.state.write();
         if state.pages.is_empty() && state.changes == 0 {
             state.eof = Some(0);
+            begun();
         }
     }
 

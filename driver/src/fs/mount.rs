@@ -72,7 +72,12 @@ impl VirtioFs {
         further.set(InitFlags::HAS_INODE_DAX, window.is_some() && options.dax == Dax::Inode);
         let session = Session::open_offering(channel, further)?;
         let superblock = Superblock::new(session, window, options);
-        Ok(Self { root: Node::root(Arc::new(superblock), options.credentials.clone()) })
+        let root = Node::root(Arc::new(superblock), options.credentials.clone());
+        if root.cache().has_version_table() {
+            // The table goes by inode numbers, and no reply to LOOKUP tells the root's.
+            root.ask_attr(None)?;
+        }
+        Ok(Self { root })
     }
 
     /// Writes what was collected, and ends the session: the server is told to forget every inode, and the device is reset.

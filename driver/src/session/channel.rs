@@ -1,7 +1,7 @@
 //! What carries requests to the server and replies back.
 
 use super::{Payload, Room, Traffic};
-use crate::virtio::SharedMemory;
+use crate::virtio::{SharedMemory, SharedWords};
 use crate::wire::{FromBody, InHeader, Interrupt, NodeId, Operation, OutHeader, Unique};
 use crate::{Error, Instant, Timestamp};
 use alloc::sync::Arc;
@@ -78,6 +78,11 @@ pub(crate) trait Channel: Send + Sync {
 
     /// The DAX window, if there is one: shared memory that the server maps files into.
     fn window(&self) -> Option<Arc<SharedMemory>> {
+        None
+    }
+
+    /// The shared memory of the version table, if there is one. To be asked for after INIT: the server puts it there.
+    fn version_table(&self) -> Option<SharedWords> {
         None
     }
 

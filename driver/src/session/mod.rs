@@ -16,10 +16,11 @@ pub(crate) use read::{Filled, ReadFrom};
 pub(crate) use slices::{Payload, Room};
 pub use statistics::Statistics;
 pub(crate) use statistics::Traffic;
-pub(crate) use write::{Run, WriteTo};
+pub(crate) use write::{Run, Sent, WriteTo};
 
 use self::forget::{Batch, ForgetQueue};
 use self::statistics::Counters;
+use crate::virtio::SharedWords;
 use crate::wire::{BatchForget, Destroy, Forget, FromBody, InHeader, InitFlags, NodeId, Operation, Unique};
 use crate::{Errno, Error, Instant, Timestamp};
 use alloc::boxed::Box;
@@ -90,6 +91,11 @@ impl Session {
     /// As [`Platform::coarse_now`](crate::Platform::coarse_now).
     pub(crate) fn coarse_now(&self) -> Instant {
         self.channel.coarse_now()
+    }
+
+    /// As [`Channel::version_table`].
+    pub(crate) fn version_table(&self) -> Option<SharedWords> {
+        self.channel.version_table()
     }
 
     /// The date.

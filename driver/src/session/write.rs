@@ -16,6 +16,15 @@ pub(crate) struct WriteTo {
     pub(crate) write_flags: WriteFlags,
 }
 
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// So many bytes were written without a gap.
+    pub(crate) bytes: usize,
+    /// How many requests it took, if all of them succeeded.
+    pub(crate) requests: Option<u64>,
+}
+
 /// Bytes that follow each other in a file, to be written there, and how far that went.
 pub(crate) struct Run<'d> {
     offset: u64,
@@ -28,6 +37,8 @@ pub(crate) struct Run<'d> {
     begin: Cell<usize>,
     /// The place of the first of them among all requests.
     first_place: Cell<usize>,
+    /// How many of them succeeded; `None` once another one did not, of which it is not known what it did.
+    succeeded: Cell<Option<u64>>,
 }
 
 impl<'d> Run<'d> {
@@ -39,7 +50,13 @@ impl<'d> Run<'d> {
             error: Cell::new(None),
             begin: Cell::new(0),
             first_place: Cell::new(usize::MAX),
+            succeeded: Cell::new(Some(0)),
         }
+    }
+
+    /// How many requests were sent, if all of them succeeded.
+    pub(crate) fn requests(&self) -> Option<u64> {
+        self.succeeded.get()
     }
 
     /// How many bytes were written without a gap.
@@ -102,7 +119,7 @@ impl Session {
         to: WriteTo,
         offset: u64,
         mut data: Payload<'_>,
-    ) -> Result<usize, Error> {
+    ) -> Result<Sent, Error> {
         let room = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
         if room == 0 && data.len() > 0 {
             return Err(Error::Invalid(Errno::EFBIG));
@@ -110,20 +127,21 @@ impl Session {
         let mut data = data.take(usize::try_from(room).unwrap_or(usize::MAX));
         let unit = self.negotiated.max_write_bytes;
         let step = if to.flags.contains(OpenFlags::APPEND) { unit } else { usize::MAX };
-        let mut written = 0;
+        let mut sent = Sent { bytes: 0, requests: Some(0) };
         while data.len() > 0 {
-            let run = Run::new(offset + written as u64, data.take(step));
+            let run = Run::new(offset + sent.bytes as u64, data.take(step));
             self.write_runs(who, to, slice::from_ref(&run));
+            sent.requests = sent.requests.zip(run.requests()).map(|(before, more)| before + more);
             match run.result() {
-                Ok(bytes) => written += bytes,
-                Err(error) if written == 0 => return Err(error),
+                Ok(bytes) => sent.bytes += bytes,
+                Err(error) if sent.bytes == 0 => return Err(error),
                 Err(_) => break,
             }
             if run.error.get().is_some() {
                 break;
             }
         }
-        Ok(written)
+        Ok(sent)
     }
 
     /// Writes all `runs` into an open file, each as [`Self::write`] does, in requests that are in flight together: one is
@@ -164,7 +182,9 @@ impl Session {
             let Some(run) = runs[..runs.partition_point(|run| run.first_place.get() <= place)].last() else { return };
             let start = run.begin.get() + (place - run.first_place.get()) * unit;
             let asked = unit.min(run.data.len() - start);
-            match reply.and_then(|reply| Written::from_bytes(reply.body)) {
+            let written = reply.and_then(|reply| Written::from_bytes(reply.body));
+            run.succeeded.set(run.succeeded.get().filter(|_| written.is_ok()).map(|requests| requests + 1));
+            match written {
                 Ok(Written(bytes)) if bytes as usize == asked => {}
                 Ok(Written(bytes)) if (bytes as usize) < asked => {
                     run.stop(start + bytes as usize, Error::Refused(Errno::EIO));

@@ -2,7 +2,7 @@
 
 use super::{FakeServer, Outcome, opcode};
 use crate::session::{Channel, Expected, Limits, Reply, Request};
-use crate::virtio::SharedMemory;
+use crate::virtio::{SharedMemory, SharedWords};
 use crate::wire::{OutHeader, Unique};
 use crate::{Error, Instant, Timestamp};
 use alloc::collections::VecDeque;
@@ -137,6 +137,8 @@ impl FakeChannel {
     pub fn advance(&self, time: Duration) {
         let mut state = self.state.lock();
         state.now = state.now + time;
+        drop(state);
+        self.server.lock().beat();
     }
 
     /// Whether the device was reset: by the driver, a failure, or a reply that broke the protocol.
@@ -256,6 +258,10 @@ impl From<FakeServer> for FakeChannel {
 impl Channel for FakeChannel {
     fn window(&self) -> Option<Arc<SharedMemory>> {
         self.server.lock().window_memory()
+    }
+
+    fn version_table(&self) -> Option<SharedWords> {
+        self.server.lock().version_table_memory()
     }
 
     fn limits(&self) -> Limits {

@@ -2,7 +2,7 @@
 
 use super::{XorShift, opcode};
 use crate::session::{Channel, Limits, Reply, Request, Traffic};
-use crate::virtio::{Device, SharedMemory, Transport};
+use crate::virtio::{Device, SharedMemory, SharedWords, Transport};
 use crate::wire::Unique;
 use crate::{Errno, Error, Hal, Instant, MountOptions, NodeId, Platform, Timestamp, VirtioFs};
 use alloc::boxed::Box;
@@ -248,6 +248,10 @@ impl Channel for FaultyChannel {
 
     fn window(&self) -> Option<Arc<SharedMemory>> {
         self.channel.window()
+    }
+
+    fn version_table(&self) -> Option<SharedWords> {
+        self.channel.version_table()
     }
 
     fn traffic(&self) -> Traffic {

@@ -51,7 +51,9 @@ impl Mounted {
         let server = self.channel.server();
         let mut server = server.lock();
         server.take_from_window();
+        let before = server.before();
         let result = look(&mut server);
+        server.count_changes(before, false);
         server.show_in_window();
         result
     }

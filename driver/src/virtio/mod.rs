@@ -18,6 +18,6 @@ pub use config::{Config, Tag};
 pub(crate) use device::Device;
 pub use device::DeviceOptions;
 pub(crate) use queue::POST_MAX_BYTES;
-pub(crate) use shared_memory::SharedMemory;
 pub use shared_memory::SharedMemoryRegion;
+pub(crate) use shared_memory::{SharedMemory, SharedWords};
 pub use transport::{DeviceStatus, RingAddresses, Transport};

@@ -1,6 +1,9 @@
 //! Shared memory regions: memory of the host that the device shows to the guest (VIRTIO 1.3 §2.10).
 
 mod copy;
+mod words;
+
+pub(crate) use words::SharedWords;
 
 use crate::Error;
 use core::ptr::NonNull;

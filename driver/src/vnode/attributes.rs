@@ -36,7 +36,7 @@ impl Node {
     }
 
     /// Asks the server for the attributes.
-    pub(super) fn ask_attr(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
+    pub(crate) fn ask_attr(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
         self.with_unwritten(|| {
             let stamp = self.cache().stamp();
             let ValidAttr { attr, ttl } = self.expect_same_kind(self.call(&Getattr { fh })?)?;
@@ -74,6 +74,7 @@ impl Node {
         // What was written before is not to be newer than what is set now.
         self.write_back();
         let stamp = self.cache().stamp();
+        let own = self.inode().begin_own_change();
         let resizing = changes.size_bytes.and_then(|size| Some((size, self.inode().data()?)));
         let resizing = resizing.map(|(size, data)| (size, data, data.begin_cut(size)));
         let setattr = Setattr { fh, file_type: self.file_type(), changes, lock_owner: None, kill_suidgid };
@@ -87,6 +88,8 @@ impl Node {
         if let Some((size, data, changing)) = resizing {
             let change = if result.is_ok() { Change::Resized(size) } else { Change::Unknown(0..u64::MAX) };
             data.end_change(changing, &change);
+            let version = result.is_ok().then(|| self.inode().version_after(&own, 1)).flatten();
+            self.inode().keep_content(&own, version);
             if data.is_doubtful() {
                 self.write_back();
             }

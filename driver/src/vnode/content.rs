@@ -2,8 +2,9 @@
 
 use super::OpenFile;
 use super::handle::Handle;
+use crate::cache::Verdict;
 use crate::data::{self, Change, FileData, Need, PAGE_BYTES, Page, Reading};
-use crate::session::Session;
+use crate::session::{Sent, Session};
 use crate::wire::{Access, FileHandle, InitFlags, OpenFlags};
 use crate::{CacheMode, Errno, Error};
 use alloc::sync::Arc;
@@ -26,6 +27,7 @@ impl OpenFile {
         let room = (i64::MAX as u64).checked_sub(offset).ok_or(Error::Invalid(Errno::EINVAL))?;
         let readable = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         let buffer = &mut buffer[..readable];
+        self.node.heed_changes();
         let done = self.read_through_window(offset, buffer)?;
         if done == buffer.len() {
             return Ok(done);
@@ -77,6 +79,7 @@ impl OpenFile {
         let cache = self.node.cache();
         let ends = cache.options().mode == CacheMode::Auto
             && data.eof().is_some_and(|eof| eof < end)
+            && self.node.inode().content_verdict() == Verdict::ByTime
             && self.node.inode().attr(cache.now()).is_none();
         if ends {
             self.ask_end(data, self.open_fh())?;
@@ -113,6 +116,7 @@ impl OpenFile {
         if data.is_empty() {
             return Ok(0);
         }
+        self.node.heed_changes();
         self.note_write()?;
         let done = self.write_through_window(offset, data)?;
         let (offset, rest) = (offset + done as u64, &data[done..]);
@@ -204,17 +208,13 @@ impl OpenFile {
         node.write_back();
         let offset = if at_known_end { self.ask_end(node.inode().append_turns(), handle.fh)? } else { offset };
         let flags = if leaves_end { self.flags() - OpenFlags::APPEND } else { self.flags() };
-        let change = |data: &FileData, written: &Result<usize, Error>| match written {
-            Ok(bytes_written) if *bytes_written == bytes.len() && (!appends || at_known_end) => {
-                Change::Written(offset, bytes)
-            }
+        let change = |data: &FileData, written: &Result<Sent, Error>| match written {
+            Ok(sent) if sent.bytes == bytes.len() && (!appends || at_known_end) => Change::Written(offset, bytes),
             _ if appends && !at_known_end => Change::Unknown(data.eof().unwrap_or(0)..u64::MAX),
             _ => Change::Unknown(offset..offset.saturating_add(bytes.len() as u64)),
         };
-        node.change_content(
-            || node.session().write(node.credentials(), handle.write_to(flags), offset, bytes.into()),
-            change,
-        )
+        let ask = || node.session().write(node.credentials(), handle.write_to(flags), offset, bytes.into());
+        node.change_content(u64::MAX, ask, |sent| sent.requests, change).map(|sent| sent.bytes)
     }
 }
 
@@ -242,35 +242,42 @@ impl Drop for Appending<'_> {
 }
 
 impl super::Node {
-    /// The result of a request that changes the content of this file in the way that `change` tells.
+    /// The result of requests that change the content of this file in the way that `change` tells, and may cut it off at this
+    /// place. How many `requests` that were is told of a result that is no error, if it is known that all of them succeeded.
     pub(super) fn change_content<'c, T>(
-        &self,
-        ask: impl FnOnce() -> Result<T, Error>,
-        change: impl FnOnce(&FileData, &Result<T, Error>) -> Change<'c>,
-    ) -> Result<T, Error> {
-        self.cut_content(u64::MAX, ask, change)
-    }
-
-    /// As [`Self::change_content`], of a request that may cut the file off at this place.
-    pub(super) fn cut_content<'c, T>(
         &self,
         size_bytes: u64,
         ask: impl FnOnce() -> Result<T, Error>,
+        requests: impl FnOnce(&T) -> Option<u64>,
         change: impl FnOnce(&FileData, &Result<T, Error>) -> Change<'c>,
     ) -> Result<T, Error> {
+        let own = self.inode().begin_own_change();
         let changing = self.inode().data().map(|data| (data, data.begin_cut(size_bytes)));
         let result = ask();
         // First this: what was asked for before is not believed of the pages once they are changed.
-        self.inode().note_change();
+        let version = self.inode().note_own_change(&own, result.as_ref().ok().and_then(requests));
         if let Some((data, changing)) = changing {
             let change = change(data, &result);
             data.end_change(changing, &change);
+            self.inode().keep_content(&own, version);
             if data.is_doubtful() {
                 // Somebody else has written into pages meanwhile.
                 self.write_back();
             }
         }
         result
+    }
+
+    /// Lets go of what is kept of the content of this file, if the version table says that somebody changed it.
+    pub(super) fn heed_changes(&self) {
+        if self.inode().content_verdict() == Verdict::Old
+            && let Some(data) = self.inode().data()
+        {
+            self.inode().renew_content(data);
+            if data.is_doubtful() {
+                self.write_back();
+            }
+        }
     }
 
     /// Writes all dirty pages of this file to the server, if there are any.

@@ -139,9 +139,9 @@ impl Dir {
         self.fh = opened.map(|opened| opened.fh);
         self.is_open = true;
         let may_keep = opened.is_some_and(|opened| opened.flags.contains(FopenFlags::CACHE_DIR));
-        let mode = self.node.cache().options().mode;
-        if self.cookie == 0 && (may_keep || mode == CacheMode::Always) {
-            if mode == CacheMode::Auto {
+        let keeps = self.node.keeps_whatever_it_is();
+        if self.cookie == 0 && (may_keep || keeps) {
+            if !keeps && self.node.cache().options().mode == CacheMode::Auto {
                 asked.learn_version(&self.node);
             }
             self.listing = Listing::Collected(asked, Vec::new());
@@ -354,7 +354,7 @@ impl Node {
     /// kept.
     fn is_asked_for_listing(&self) -> bool {
         let has_pages = || self.inode().used_data().is_some_and(|listing| listing.has_pages());
-        self.cache().options().mode == CacheMode::Auto && has_pages()
+        self.cache().options().mode == CacheMode::Auto && !self.keeps_whatever_it_is() && has_pages()
     }
 
     /// What came along with a listing of this directory for `name`.

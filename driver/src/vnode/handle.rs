@@ -124,20 +124,22 @@ impl Handle {
         let mut next = 0;
         while let Some(batch) = data.take_dirty(next, most.max(BATCH_TRANSFERS))? {
             next = batch.next_index();
-            let result = self.write_batch(&batch);
+            let own = self.node.inode().begin_own_change();
+            let sent = self.write_batch(&batch);
             // First this: see `change_content`.
-            self.node.inode().note_change();
-            data.end_batch(batch, result);
+            let version = self.node.inode().note_own_change(&own, sent.as_ref().ok().copied().flatten());
+            data.end_batch(batch, sent.map(drop));
+            self.node.inode().keep_content(&own, version);
         }
         Ok(())
     }
 
-    /// Writes as much of these pages as can be written.
+    /// Writes as much of these pages as can be written. Gives how many requests that took, if all of them succeeded.
     ///
     /// # Errors
     ///
     /// Why something could not.
-    fn write_batch(&self, batch: &Batch) -> Result<(), Error> {
+    fn write_batch(&self, batch: &Batch) -> Result<Option<u64>, Error> {
         // Others may have written into these pages, too.
         let written_by = self.node.superblock().dirty.get(&self.node);
         let kills = written_by.is_some_and(|handle| handle.node.asks_to_kill_set_ids());
@@ -149,7 +151,7 @@ impl Handle {
         if slices.try_reserve_exact(pages.len()).and_then(|()| runs.try_reserve_exact(count)).is_err() {
             // Without memory for lists, one page after the other.
             let runs = pages.iter().map(|page| Run::new(page.offset(), page.bytes().into()));
-            return runs.map(|run| self.finish(to, &run)).fold(Ok(()), Result::and);
+            return runs.map(|run| self.finish(to, &run)).fold(Ok(Some(0)), both);
         }
         slices.extend(pages.iter().map(Leaving::bytes));
         let mut rest = &slices[..];
@@ -159,18 +161,19 @@ impl Handle {
             rest = behind;
         }
         self.node.session().write_runs(self.node.credentials(), to, &runs);
-        runs.iter().map(|run| self.finish(to, run)).fold(Ok(()), Result::and)
+        runs.iter().map(|run| self.finish(to, run)).fold(Ok(Some(0)), both)
     }
 
-    /// Writes what is left of a run. An error in one place keeps nothing behind it from being written.
+    /// Writes what is left of a run. An error in one place keeps nothing behind it from being written. Gives how many requests
+    /// the run took, if all of them succeeded.
     ///
     /// # Errors
     ///
     /// The first.
-    fn finish(&self, to: WriteTo, run: &Run<'_>) -> Result<(), Error> {
+    fn finish(&self, to: WriteTo, run: &Run<'_>) -> Result<Option<u64>, Error> {
         let session = self.node.session();
         let mut result = run.result();
-        let mut outcome = Ok(());
+        let mut outcome = Ok(run.requests());
         let mut done = 0;
         loop {
             let (offset, mut lost) = run.behind(done);
@@ -184,9 +187,16 @@ impl Handle {
             if rest.len() == 0 || matches!(outcome, Err(Error::Device(_))) {
                 return outcome;
             }
-            result = session.write(self.node.credentials(), to, offset, rest);
+            let sent = session.write(self.node.credentials(), to, offset, rest);
+            outcome = both(outcome, sent.map(|sent| sent.requests).or(Ok(None)));
+            result = sent.map(|sent| sent.bytes);
         }
     }
+}
+
+/// How many requests two writes took together, or the first error.
+fn both(one: Result<Option<u64>, Error>, other: Result<Option<u64>, Error>) -> Result<Option<u64>, Error> {
+    one.and_then(|one| Ok(one.zip(other?).map(|(one, other)| one + other)))
 }
 
 /// Dirty pages of a file are written in about so many requests of full length at a time; of fewer bytes, if these are not

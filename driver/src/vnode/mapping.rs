@@ -239,6 +239,7 @@ impl Mapping {
         let start = self.range.start.checked_add(offset);
         let end = start.and_then(|start| start.checked_add(bytes as u64)).filter(|&end| end <= self.range.end);
         let (Some(start), Some(end)) = (start, end) else { return Err(Error::Invalid(Errno::EINVAL)) };
+        self.node.heed_changes();
         let copy = || copy(self.place.start + (start - self.mapped.start));
         let mut copy = match self.data.while_it_reaches(end, None, copy)? {
             Ok(copied) => return Ok(copied),

@@ -2,7 +2,7 @@
 
 use super::superblock::{Superblock, View};
 use super::{Dir, OpenFile, Told};
-use crate::cache::{Cache, CacheMode, Inode, Stamp};
+use crate::cache::{Cache, CacheMode, Inode, Stamp, Verdict};
 use crate::data::Version;
 use crate::session::{Credentials, Session};
 use crate::wire::{
@@ -154,7 +154,10 @@ impl Node {
     /// attributes that were just `told` nor, without these, those that are known.
     pub(super) fn kept_whole(&self, told: Option<&Attr>) -> Option<Vec<u8>> {
         let kept = self.inode.whole()?;
+        let verdict = self.inode.content_verdict();
         let version = match self.cache().options().mode {
+            _ if verdict == Verdict::Old => return None,
+            _ if verdict == Verdict::Valid => None,
             CacheMode::Always => None,
             // Without attributes that are known nothing can be told.
             CacheMode::Auto | CacheMode::None => Some(self.version(told)?),
@@ -166,6 +169,11 @@ impl Node {
     /// if they were.
     pub(super) fn begin_to_keep(&self, told: Option<&Attr>) -> Asked {
         let version = self.version(told);
+        if self.inode.content_verdict() == Verdict::Old
+            && let Some(kept) = self.inode.whole()
+        {
+            self.inode.renew_content(kept);
+        }
         Asked { epoch: self.inode.whole().map_or(0, |kept| kept.epoch()), version }
     }
 
@@ -175,9 +183,18 @@ impl Node {
 
     /// Keeps what the server said.
     pub(super) fn keep_whole(&self, asked: &Asked, content: &[u8]) {
-        let is_known = asked.version.is_some() || self.cache().options().mode == CacheMode::Always;
+        let is_known = asked.version.is_some() || self.keeps_whatever_it_is();
         if let Some(kept) = self.inode.whole().filter(|_| is_known) {
             kept.keep_whole(asked.epoch, asked.version, content);
+        }
+    }
+
+    /// Whether a target or a listing is kept although nobody knows what attributes it belongs to.
+    pub(super) fn keeps_whatever_it_is(&self) -> bool {
+        match self.cache().options().mode {
+            CacheMode::None => false,
+            CacheMode::Auto => self.inode.content_verdict() != Verdict::ByTime,
+            CacheMode::Always => true,
         }
     }
 

@@ -35,7 +35,7 @@ impl OpenFile {
         // These move what is behind the range.
         let moves = flags.intersects(AllocateFlags::COLLAPSE_RANGE | AllocateFlags::INSERT_RANGE);
         let (cut, end) = if moves { (offset, u64::MAX) } else { (u64::MAX, offset + length) };
-        supported(self.node.cut_content(cut, ask, |_, _| Change::Unknown(offset..end)))
+        supported(self.node.change_content(cut, ask, |()| Some(1), |_, _| Change::Unknown(offset..end)))
     }
 
     /// Copies up to `length` bytes from byte `offset` of this file to byte `to_offset` of another. Gives the number of
@@ -90,7 +90,8 @@ impl OpenFile {
         self.node.write_back();
         to.node.write_back();
         let ask = || self.ask_to_copy(CopyRange { fh, offset, to_nodeid, to_fh, to_offset, length });
-        to.node.change_content(ask, |_, _| Change::Unknown(to_offset..to_offset + length))
+        let change = Change::Unknown(to_offset..to_offset + length);
+        to.node.change_content(u64::MAX, ask, |_| Some(1), |_, _| change)
     }
 
     fn ask_to_copy(&self, range: CopyRange) -> Result<u64, Error> {

@@ -162,9 +162,9 @@ impl Node {
             CacheMode::None | CacheMode::Auto => now + END_IS_GOOD_FOR,
         };
         let stamp = cache.stamp();
-        let attr = match self.inode().attr(cache.now()) {
-            Some(attr) => attr,
-            None => self.ask_attr(fh)?,
+        let (attr, stamp) = match self.inode().attr_of_content(cache.now(), stamp) {
+            Some(known) => known,
+            None => (self.ask_attr(fh)?, stamp),
         };
         data.end_seen(Version::of(&attr), || self.inode().unchanged_since(&stamp));
         data.end_checked(attr.size_bytes, until);

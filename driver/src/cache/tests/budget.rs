@@ -237,7 +237,7 @@ fn bytes_per_entry(target: impl Fn(&Arc<Cache>, &Arc<Inode>, u64) -> Dentry<Arc<
 }
 
 #[test]
-fn a_name_and_its_inode_cost_less_than_416_bytes() {
+fn a_name_and_its_inode_cost_less_than_424_bytes() {
     let bytes = bytes_per_entry(|cache, root, at| {
         let attr = Attr { file_type: FileType::Regular, ..some_attr() };
         let ttl = YEAR;
@@ -245,7 +245,7 @@ fn a_name_and_its_inode_cost_less_than_416_bytes() {
         Dentry::Inode(cache.inode(root, &entry, &cache.stamp()).unwrap().0)
     });
     // 395 when this was written.
-    assert!(bytes < 416, "{bytes}");
+    assert!(bytes < 424, "{bytes}");
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl File {
         let buffers: Vec<&[u8]> = lengths.iter().map(|&length| data.split_off(..length).unwrap()).collect();
         let &Self { nodeid, fh, flags, .. } = self;
         let to = WriteTo { nodeid, fh, flags, write_flags: WriteFlags::CACHE };
-        self.session.write(&Credentials::DRIVER, to, offset, buffers[..].into())
+        self.session.write(&Credentials::DRIVER, to, offset, buffers[..].into()).map(|sent| sent.bytes)
     }
 
     fn content(&self) -> Vec<u8> {

@@ -30,6 +30,7 @@ mod replies;
 mod request;
 mod session;
 mod tree;
+mod version_table;
 mod window;
 mod xattr;
 
@@ -51,6 +52,7 @@ use locks::LockTable;
 use request::{Args, Failure, Header};
 use session::Session;
 use tree::Tree;
+use version_table::VersionTable;
 use window::Window;
 
 /// A FUSE server in memory. See [`test_utils`](crate::test_utils) for an example.
@@ -75,6 +77,7 @@ pub struct FakeServer {
     /// Replies that are on their way.
     held: BTreeMap<u64, Vec<u8>>,
     window: Option<Window>,
+    table: Option<VersionTable>,
 }
 
 /// What becomes of a request.
@@ -141,6 +144,7 @@ impl FakeServer {
             late: BTreeMap::new(),
             held: BTreeMap::new(),
             window: None,
+            table: None,
         }
     }
 
@@ -224,7 +228,15 @@ impl FakeServer {
     /// Any request may let those that wait get on.
     pub fn handle(&mut self, request: &[u8], reply_room_bytes: usize) -> Outcome {
         self.take_from_window();
+        let before = self.before();
         let outcome = self.handle_request(request, reply_room_bytes);
+        let reply = match &outcome {
+            Outcome::Reply(reply) => Some(reply),
+            Outcome::NoReply => None,
+            Outcome::Later(unique) => self.held.get(unique),
+        };
+        let takes_number = version_table::takes_number(request, reply.map(Vec::as_slice));
+        self.count_changes(before, takes_number);
         self.show_in_window();
         outcome
     }

@@ -29,7 +29,7 @@ fn first_minor(opcode: u32) -> u32 {
 }
 
 /// Whether an operation changes something in the tree whatever its arguments are.
-fn always_changes(opcode: u32) -> bool {
+pub(super) fn always_changes(opcode: u32) -> bool {
     use opcode::*;
     matches!(opcode, SETATTR | SYMLINK | MKNOD | MKDIR | UNLINK | RMDIR | RENAME | RENAME2 | LINK | WRITE)
         || matches!(opcode, SETXATTR | REMOVEXATTR | CREATE | TMPFILE | FALLOCATE)

@@ -53,6 +53,13 @@ impl Map {
     }
 }
 
+impl Window {
+    /// The files of which anything is mapped for writing.
+    pub(super) fn mapped_for_writing(&self) -> Vec<NodeIndex> {
+        self.maps.iter().filter(|map| map.is_writable).map(|map| map.node).collect()
+    }
+}
+
 impl FakeServer {
     /// Gives the device a DAX window, in which mappings are multiples of `1 << alignment` bytes.
     pub fn add_window(&mut self, bytes: usize, alignment: u16) -> &mut Self {

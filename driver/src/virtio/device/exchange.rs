@@ -1,7 +1,7 @@
 //! Requests in flight: the device as the channel of a session.
 
 use super::super::queue::{Body, Owned, Queue};
-use super::super::shared_memory::SharedMemory;
+use super::super::shared_memory::{SharedMemory, SharedWords};
 use super::Device;
 use crate::session::{Channel, Limits, Reply, Request, Traffic};
 use crate::wire::{Init, Operation, Unique};
@@ -115,6 +115,10 @@ impl<H: Hal> Channel for Device<H> {
 
     fn window(&self) -> Option<Arc<SharedMemory>> {
         self.window.call_once(|| self.find_window()).clone()
+    }
+
+    fn version_table(&self) -> Option<SharedWords> {
+        self.find_version_table()
     }
 
     fn traffic(&self) -> Traffic {

@@ -7,7 +7,7 @@ mod set_up;
 use self::counters::Counters;
 use self::set_up::Agreed;
 use super::queue::{Queue, Waiting};
-use super::shared_memory::{SharedMemory, SharedMemoryRegion};
+use super::shared_memory::{SharedMemory, SharedMemoryRegion, SharedWords};
 use super::transport::{DeviceStatus, Transport};
 use crate::{Error, Instant, Platform};
 use alloc::boxed::Box;
@@ -59,7 +59,7 @@ mod life {
 
 /// A virtio-fs device in operation.
 pub(crate) struct Device<H: Hal> {
-    transport: Box<dyn Transport>,
+    transport: Arc<dyn Transport>,
     platform: Arc<dyn Platform>,
     high_priority: Queue<H>,
     requests: Vec<Queue<H>>,
@@ -72,6 +72,8 @@ pub(crate) struct Device<H: Hal> {
 
 /// The DAX window is the shared memory region with this id (VIRTIO 1.3 §5.11.4).
 const WINDOW_ID: u8 = 0;
+/// The metadata version table is the one with this id (`SPEC-version-table.md`, section 1).
+const VERSION_TABLE_ID: u8 = 1;
 
 impl<H: Hal> Device<H> {
     /// Initialises the device behind `transport`, by the steps of VIRTIO 1.3 §3.1.1.
@@ -98,6 +100,7 @@ impl<H: Hal> Device<H> {
         let request_timeout = options.request_timeout;
         let counters = Counters::default();
         let window = Once::new();
+        let transport = Arc::from(transport);
         let device = Self { transport, platform, high_priority, requests, request_timeout, life, counters, window };
         for queue in device.queues() {
             device.transport.enable_queue(queue.number, queue.size(), queue.addresses())?;
@@ -130,6 +133,16 @@ impl<H: Hal> Device<H> {
         // SAFETY: `Hal` promises a valid pointer to the range, which the transport keeps mapped and nobody else uses;
         // nobody looks there any more when `stop` has closed it, before the transport goes.
         Some(Arc::new(unsafe { SharedMemory::new(base, len) }))
+    }
+
+    /// What may be a version table, if the device has one. The server puts it there before it answers INIT.
+    fn find_version_table(&self) -> Option<SharedWords> {
+        let SharedMemoryRegion { address, length_bytes } = self.transport.shared_memory(VERSION_TABLE_ID)?;
+        let len = usize::try_from(length_bytes).ok().filter(|&len| isize::try_from(len).is_ok())?;
+        // SAFETY: the range is a shared memory region of the device.
+        let base = unsafe { H::mmio_phys_to_virt(address, len) };
+        // SAFETY: `Hal` promises a valid pointer to the range, which the transport keeps mapped for as long as it lives.
+        unsafe { SharedWords::new(base, len, self.transport.clone()) }
     }
 
     fn is_running(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Opening files: at the server, or late; and whether what is kept of their content is still true.
 
 use super::{OpenFile, access_of};
-use crate::cache::Stamp;
+use crate::cache::{Stamp, Verdict};
 use crate::data::{Change, Readahead, Version};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,6 +30,7 @@ impl OpenFile {
             node.superblock().expect_writable()?;
         }
         node.superblock().dirty.write_one_aged(|| node.session().now(), node.cache().options().dirty_age);
+        node.heed_changes();
         let told = match told {
             None if node.is_asked_at_open(flags) => {
                 let stamp = node.cache().stamp();
@@ -84,9 +85,10 @@ impl OpenFile {
             return self.truncate().map(drop);
         }
         let node = self.node.clone();
-        let opened = node.cut_content(
+        let opened = node.change_content(
             0,
             || self.open_handle(flags),
+            |()| Some(1),
             |_, opened| match opened {
                 Ok(()) => Change::Resized(0),
                 Err(_) => Change::Unknown(0..u64::MAX),
@@ -141,7 +143,7 @@ impl OpenFile {
             Ok(attr) if attr.file_type == FileType::Regular => {
                 let (node, attr) = parent.child(&entry, stamp)?;
                 if let Some(data) = node.inode().data() {
-                    data.is_new();
+                    data.is_new(|| node.inode().content_begins(stamp));
                 }
                 let mut file = Self::new(node, flags);
                 let handle = Handle::new(&file.node, Some(opened), opened_as, file.owner);
@@ -193,17 +195,18 @@ impl OpenFile {
         let is_new = || self.node.inode().unchanged_since(stamp);
         let Some(data) = self.node.inode().data() else { return };
         match self.node.cache().options().mode {
-            CacheMode::Auto => {
+            CacheMode::Auto if self.node.inode().content_verdict() == Verdict::ByTime => {
                 let kept = self.handle.lock().as_ref().is_some_and(|handle| handle.keeps_cache());
                 data.opened(Version::of(attr), kept, is_new);
             }
-            CacheMode::None | CacheMode::Always => data.learn_end(attr.size_bytes, is_new),
+            _ => data.learn_end(attr.size_bytes, is_new),
         }
     }
 
     /// As [`Self::trust_pages_of`], of a file of which no pages are kept: others may have written to it.
     fn trust_no_end(&self) {
         if self.node.cache().options().mode == CacheMode::Auto
+            && self.node.inode().content_verdict() == Verdict::ByTime
             && let Some(data) = self.node.inode().used_data()
         {
             data.opened_unasked();
@@ -277,9 +280,12 @@ impl Node {
     /// how much there is to read.
     fn is_asked_at_open(&self, flags: OpenFlags) -> bool {
         let has_pages = || self.inode().used_data().is_some_and(|data| data.has_pages());
-        self.cache().options().mode == CacheMode::Auto
-            && !flags.contains(OpenFlags::TRUNCATE)
-            && (!flags.is_writing() || has_pages())
+        let is_worth = match self.inode().content_verdict() {
+            Verdict::ByTime => !flags.is_writing() || has_pages(),
+            // Only how much there is to read.
+            Verdict::Valid | Verdict::Old => !flags.is_writing() && !has_pages() && self.believed().is_none(),
+        };
+        self.cache().options().mode == CacheMode::Auto && !flags.contains(OpenFlags::TRUNCATE) && is_worth
     }
 
     /// Whether what is written to a file that is opened like this is collected. Who asks for each write to be durable,
@@ -299,12 +305,18 @@ impl Node {
         }
     }
 
-    /// The attributes, if what the server has once told of them is believed for ever.
+    /// The attributes that are known, if the content belongs to them: because what the server has once told is believed for
+    /// ever, or because the version table says so.
     fn believed(&self) -> Option<Told> {
         let cache = self.cache();
+        let is_sure = match cache.options().mode {
+            CacheMode::Always => true,
+            CacheMode::Auto => self.inode().content_verdict() == Verdict::Valid,
+            CacheMode::None => false,
+        };
         let stamp = cache.stamp();
-        let known = || self.inode().attr(cache.now()).map(|attr| Told { attr, stamp });
-        if cache.options().mode == CacheMode::Always { known() } else { None }
+        let known = || self.inode().attr_of_content(cache.now(), stamp).map(|(attr, stamp)| Told { attr, stamp });
+        is_sure.then(known).flatten()
     }
 
     /// Whether the server opens this file only when a request needs that.
