@@ -17,6 +17,7 @@ pub(crate) struct VersionTable {
     life: AtomicU16,
     epoch: AtomicU64,
     heartbeat: AtomicU64,
+    /// The highest that was seen in this life.
     clock: AtomicU64,
     /// When it is looked at next whether the table is tended, in milliseconds.
     next_look: AtomicU64,
@@ -190,6 +191,7 @@ impl VersionTable {
         // The life first: what is sampled of another one is void then.
         let life = self.life.load(Ordering::Acquire);
         let sample = self.table.sample();
+        self.clock.fetch_max(sample.clock, Ordering::Relaxed);
         Sampled { version: Version::new(life, sample.clock), sample }
     }
 

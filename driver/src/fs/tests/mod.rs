@@ -8,6 +8,7 @@ mod path;
 mod read_dir;
 mod slashes;
 mod trees;
+mod version_table;
 mod window;
 mod write;
 
