@@ -99,7 +99,8 @@ fn another_epoch_or_a_clock_that_runs_backwards_makes_everything_void() {
         mounted.advance(SECOND);
         assert_eq!(mounted.stats("d/e/f"), [opcode::LOOKUP; 3]);
         assert_eq!(mounted.reads("d/e/f").0, b"content");
-        assert_eq!(mounted.stats("d/e/f"), NO_REQUESTS);
+        // Slots that are ahead of the clock cost requests until it has come there.
+        assert_eq!(mounted.stats("d/g").len(), usize::from(at == CLOCK));
         mounted.unmount();
     }
 }
