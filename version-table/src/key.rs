@@ -15,6 +15,11 @@ pub struct Slot(pub(crate) u32);
 impl Slot {
     /// That of the key with the smallest hash.
     pub const FIRST: Self = Self(0);
+
+    /// Its number, below that of the slots.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 impl Key {

@@ -171,7 +171,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     }
 
     pub(crate) fn version_word(&self, slot: Slot) -> &AtomicU64 {
-        self.word(at::SLOTS + slot.0 as usize)
+        self.word(at::SLOTS + slot.index())
     }
 }
 

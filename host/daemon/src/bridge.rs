@@ -1,5 +1,5 @@
 //! From the guest memory and queues of `vhost-user-backend`, which has shared memory regions, to those of `virtiofsd`,
-//! which is a version behind. The only module with `unsafe` code.
+//! which is a version behind. With `version_table::memory` the only `unsafe` code.
 //!
 //! - [`View`]: the same guest memory, as `virtiofsd` knows it.
 //! - [`take`]: the next request of a queue, as a descriptor chain in that memory.

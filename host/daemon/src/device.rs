@@ -100,7 +100,8 @@ impl Device {
     fn show_window(&self) {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let shown = opened.filter(|_| self.asked_for_regions.load(Ordering::Relaxed));
-        self.has_window.store(shown.is_some(), Ordering::Relaxed);
+        let has_window = shown.is_some() && self.regions.is_some_and(|regions| regions.window().is_some());
+        self.has_window.store(has_window, Ordering::Relaxed);
         *self.requests.window.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
@@ -201,8 +202,8 @@ impl VhostUserBackend for Device {
         // end at the next.
         let always = Feature::MQ | Feature::REPLY_ACK | Feature::CONFIG | Feature::RESET_DEVICE;
         // SHARED_OBJECT is for the barrier behind maps.
-        let window = Feature::SHMEM | Feature::BACKEND_REQ | Feature::BACKEND_SEND_FD | Feature::SHARED_OBJECT;
-        if self.regions.is_some() { always | window } else { always }
+        let regions = Feature::SHMEM | Feature::BACKEND_REQ | Feature::BACKEND_SEND_FD | Feature::SHARED_OBJECT;
+        if self.regions.is_some() { always | regions } else { always }
     }
 
     fn reset_device(&self) {

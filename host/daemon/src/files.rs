@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use virtiofsd::descriptor_utils::{Reader, Writer};
-use virtiofsd::filesystem::{Context, FileSystem, SerializableFileSystem, ZeroCopyWriter};
+use virtiofsd::filesystem::{Context, FileSystem, ZeroCopyWriter};
 use virtiofsd::oslib::ReadvFlags;
 use virtiofsd::server::Server;
 
@@ -67,7 +67,7 @@ impl<F: FileSystem + Send + Sync> Tree<F> {
     }
 }
 
-impl<F: FileSystem + SerializableFileSystem + Send + Sync> Files for Tree<F> {
+impl<F: FileSystem + Send + Sync> Files for Tree<F> {
     fn serve(&self, reader: Reader<'_>, writer: Writer<'_>) -> Option<usize> {
         // virtiofsd panics at some numbers that no guest sends but one that means it: at an offset beyond 2^63, say. It
         // holds no lock for writing then.

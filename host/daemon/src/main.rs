@@ -6,13 +6,16 @@
 //! - [`device`]: the vhost-user back end, whose queues have a thread each, and [`gate`]s to stop them by.
 //! - [`requests`]: each request on its way; [`faults`] that are injected; [`statistics`], and their [`report`].
 //! - [`files`]: the tree; [`marked_fs`]: files marked for DAX by a [`dax_rule`].
-//! - [`mapping`]: SETUPMAPPING and REMOVEMAPPING; [`window`]: what is mapped; [`regions`]: where the window lies.
-//! - [`bridge`]: between the versions of `vm-memory` and `virtio-queue` of both worlds; the only module with `unsafe`.
+//! - [`version_table`]: the metadata version table; [`counted_fs`]: which request changes what.
+//! - [`mapping`]: SETUPMAPPING and REMOVEMAPPING; [`window`]: what is mapped; [`regions`]: where that lies.
+//! - [`bridge`]: between the versions of `vm-memory` and `virtio-queue` of both worlds. It and
+//!   `version_table::memory` are the only modules with `unsafe`.
 
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code)]
 mod bridge;
+mod counted_fs;
 mod dax_rule;
 mod device;
 mod faults;
@@ -24,12 +27,14 @@ mod mapping;
 mod marked_fs;
 mod opcodes;
 mod options;
+mod pass_on;
 mod regions;
 mod report;
 mod requests;
 mod sandbox;
 mod serve;
 mod statistics;
+mod version_table;
 mod window;
 
 use options::{Command, HELP};

@@ -2,7 +2,8 @@
 
 use crate::files::Files;
 use crate::regions::MapAlignment;
-use crate::window::{Extent, Window};
+use crate::version_table::{Mark, VersionTable};
+use crate::window::{Extent, Mapped, Window};
 use rustix::fs::{OFlags, fcntl_getfl, fstat};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -77,7 +78,7 @@ impl Descriptors {
     }
 }
 
-/// Maps a part of a file.
+/// Maps a part of a file, which is marked in `table` for as long as it is mapped for writing.
 ///
 /// # Errors
 ///
@@ -89,6 +90,7 @@ pub(crate) fn set_up(
     limits: &Limits,
     files: &dyn Files,
     descriptors: &Descriptors,
+    table: Option<&Arc<VersionTable>>,
     (context, nodeid): (Context, u64),
     arguments: &SetupmappingIn,
 ) -> Result<(), Errno> {
@@ -118,6 +120,11 @@ pub(crate) fn set_up(
             return Err(Errno::NXIO);
         }
     }
+    let mark = match table.filter(|_| writable) {
+        Some(table) => Some(Arc::new(Mark::new(table, fstat(&*file)?.st_ino))),
+        None => None,
+    };
+    let file = Mapped { file, mark };
     let extent = Extent { length: arguments.len, file, file_offset: arguments.foffset, writable };
     window.map(arguments.moffset, extent)
 }

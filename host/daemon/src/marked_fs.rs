@@ -1,6 +1,7 @@
 //! A file system of `virtiofsd` in which files are marked for DAX. Everything else is passed on.
 
 use crate::dax_rule::DaxRule;
+use crate::pass_on::pass_on;
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::io;
@@ -78,15 +79,6 @@ impl<F: FileSystem> MarkedFs<F> {
             self.marked().remove(&nodeid);
         }
     }
-}
-
-/// Methods that are passed on unchanged.
-macro_rules! pass_on {
-    ($(fn $name:ident $(<$generic:ident: $bound:path>)? (&self $(, $argument:ident: $kind:ty)* $(,)?) -> $result:ty;)*) => {
-        $(fn $name $(<$generic: $bound>)? (&self $(, $argument: $kind)*) -> $result {
-            self.inner.$name($($argument),*)
-        })*
-    };
 }
 
 impl<F: FileSystem> FileSystem for MarkedFs<F> {

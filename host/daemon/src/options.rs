@@ -3,6 +3,7 @@
 use crate::dax_rule::DaxRule;
 use crate::faults::Fault;
 use crate::regions::MapAlignment;
+use crate::version_table;
 use log::LevelFilter;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) max_maps: usize,
     pub(crate) dax: DaxRule,
     pub(crate) map_past_eof: bool,
+    pub(crate) version_table: Option<version_table::Target>,
     pub(crate) readonly: bool,
     pub(crate) cache: CachePolicy,
     pub(crate) writeback: bool,
@@ -84,6 +86,7 @@ impl Command {
 
         let (mut shared_dir, mut socket) = (None, None);
         let (mut dax, mut map_alignment, mut max_maps) = (None, None, None);
+        let mut version_table_size = None;
         let mut options = Options {
             shared_dir: String::new(),
             socket: PathBuf::new(),
@@ -94,6 +97,7 @@ impl Command {
             max_maps: 4096,
             dax: DaxRule::Never,
             map_past_eof: false,
+            version_table: None,
             readonly: false,
             cache: CachePolicy::Auto,
             writeback: false,
@@ -129,6 +133,8 @@ impl Command {
                 Long("max-maps") => max_maps = Some(parser.value()?.parse_with(positive)?),
                 Long("dax") => dax = Some(parser.value()?.parse_with(DaxRule::parse)?),
                 Long("map-past-eof") => options.map_past_eof = true,
+                Long("version-table") => options.version_table = Some(version_table(parser.value()?)?),
+                Long("version-table-size") => version_table_size = Some(parser.value()?.parse_with(table_size)?),
                 Long("readonly") => options.readonly = true,
                 Long("cache") => options.cache = parser.value()?.parse_with(CachePolicy::from_str)?,
                 Long("writeback") => options.writeback = true,
@@ -165,6 +171,14 @@ impl Command {
         }
         if options.map_past_eof && options.readonly {
             return Err("--map-past-eof changes files, which --readonly forbids".into());
+        }
+        match (&mut options.version_table, version_table_size) {
+            (_, None) => {}
+            (Some(version_table::Target::Shared(_, size)), Some(wanted)) => *size = wanted,
+            _ => return Err("--version-table-size needs --version-table PATH".into()),
+        }
+        if options.version_table.is_some() && !options.announce_submounts {
+            return Err("--version-table goes by inode numbers, which --no-announce-submounts makes ambiguous".into());
         }
         options.xattr |=
             options.posix_acl != NegotiationMode::Never || options.security_label != NegotiationMode::Never;
@@ -211,6 +225,23 @@ fn window(word: &str) -> Result<u64, &'static str> {
 fn alignment(word: &str) -> Result<MapAlignment, &'static str> {
     let alignment = bytes(word).and_then(MapAlignment::new);
     alignment.ok_or("it is a power of two from the page size to 2M")
+}
+
+/// A size, which begins with a digit, or a path.
+fn version_table(word: OsString) -> Result<version_table::Target, lexopt::Error> {
+    use lexopt::ValueExt;
+    if word.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
+        return Ok(version_table::Target::Private(word.parse_with(table_size)?));
+    }
+    if word.is_empty() {
+        return Err("--version-table wants a size or a path".into());
+    }
+    Ok(version_table::Target::Shared(word.into(), version_table::Size::DEFAULT))
+}
+
+fn table_size(word: &str) -> Result<version_table::Size, &'static str> {
+    let size = bytes(word).and_then(version_table::Size::fitting);
+    size.ok_or("it is a number of bytes, from 8K on, also with K, M or G behind it (a path may begin with ./)")
 }
 
 fn mode(word: Option<OsString>) -> Result<NegotiationMode, lexopt::Error> {

@@ -1,12 +1,15 @@
 //! The shared memory regions that the device shows (VIRTIO 1.3 §2.10, vhost-user GET_SHMEM_CONFIG).
 //!
-//! Region 0 is the DAX window. Region 1 is kept for the version table. QEMU 11.1 lays all regions into one BAR and wants
-//! their sizes to add up to a power of two, so that a further region, 2, fills up what is missing; nobody uses it.
+//! Region 0 is the DAX window, region 1 the metadata version table; either may be missing. QEMU 11.1 lays all regions into
+//! one BAR and wants their sizes to add up to a power of two, so that a further region, 2, fills up what is missing; nobody
+//! uses it.
 
 use vhost::vhost_user::message::VhostUserShMemConfig;
 
 /// The DAX window's id (VIRTIO 1.3 §5.11.6.4).
 pub(crate) const WINDOW: u8 = 0;
+/// The version table's id (`SPEC-version-table.md`, section 1).
+pub(crate) const TABLE: u8 = 1;
 /// The id of the region that only fills up.
 const FILLER: u8 = 2;
 
@@ -37,29 +40,34 @@ impl MapAlignment {
     }
 }
 
-/// Sizes in bytes.
+/// Sizes in bytes. 0 is a region that is not there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Regions {
     window: u64,
+    table: u64,
     filler: u64,
 }
 
 impl Regions {
-    /// The regions of a window of at least `size` bytes, of which no more than a TiB are allowed.
-    pub(crate) fn new(size: u64, alignment: MapAlignment) -> Self {
-        let window = size.next_multiple_of(alignment.bytes());
-        Self { window, filler: window.next_power_of_two() - window }
+    /// The regions of a window of at least `window` bytes, of which no more than a TiB are allowed, and of a version table
+    /// of `table` bytes, which are whole pages. `None` if there is neither.
+    pub(crate) fn new(window: Option<u64>, alignment: MapAlignment, table: Option<u64>) -> Option<Self> {
+        let window = window.unwrap_or(0).next_multiple_of(alignment.bytes());
+        let table = table.unwrap_or(0);
+        let used = window + table;
+        (used > 0).then(|| Self { window, table, filler: used.next_power_of_two() - used })
     }
 
-    /// How long the window is, in bytes.
-    pub(crate) fn window(&self) -> u64 {
-        self.window
+    /// How long the window is, in bytes, if there is one.
+    pub(crate) fn window(&self) -> Option<u64> {
+        (self.window > 0).then_some(self.window)
     }
 
     /// What a front end is told.
     pub(crate) fn config(&self) -> VhostUserShMemConfig {
         let mut sizes = [0; FILLER as usize + 1];
         sizes[usize::from(WINDOW)] = self.window;
+        sizes[usize::from(TABLE)] = self.table;
         sizes[usize::from(FILLER)] = self.filler;
         let number = sizes.iter().filter(|size| **size > 0).count();
         // At most 3.
@@ -83,13 +91,22 @@ mod tests {
             (1 << 40, mega, 1 << 40),
             ((1 << 40) - 1, MapAlignment::PAGE, 1 << 40),
         ] {
-            let regions = Regions::new(size, alignment);
-            let sizes = regions.config().memory_sizes;
-            assert_eq!((regions.window(), sizes[0], sizes[1]), (window, window, 0));
-            assert!(sizes.iter().sum::<u64>().is_power_of_two());
-            let number = regions.config().nregions;
-            assert_eq!(number as usize, sizes.iter().filter(|size| **size > 0).count());
+            for table in [None, Some(8192), Some(516 << 10)] {
+                let regions = Regions::new(Some(size), alignment, table).unwrap();
+                assert_eq!(regions.window(), Some(window));
+                check(&regions, window, table.unwrap_or(0));
+            }
         }
+        check(&Regions::new(None, mega, Some(8192)).unwrap(), 0, 8192);
+        check(&Regions::new(None, mega, Some((1 << 30) + 4096)).unwrap(), 0, (1 << 30) + 4096);
+        assert_eq!(Regions::new(None, mega, None), None);
+    }
+
+    fn check(regions: &Regions, window: u64, table: u64) {
+        let config = regions.config();
+        assert_eq!(config.memory_sizes[..2], [window, table]);
+        assert!(config.memory_sizes.iter().sum::<u64>().is_power_of_two());
+        assert_eq!(config.nregions as usize, config.memory_sizes.iter().filter(|size| **size > 0).count());
     }
 
     #[test]

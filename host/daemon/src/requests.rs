@@ -9,6 +9,7 @@ use crate::files::Files;
 use crate::mapping::{self, Descriptors, Limits};
 use crate::opcodes::{self, DESTROY, INIT, READ, REMOVEMAPPING, SETUPMAPPING, WRITE};
 use crate::statistics::Statistics;
+use crate::version_table::VersionTable;
 use crate::window::Window;
 use rustix::io::Errno;
 use std::io::{Read, Write};
@@ -37,6 +38,7 @@ pub(crate) struct Requests {
     /// What holds for mappings, if there is a window.
     pub(crate) limits: Option<Limits>,
     pub(crate) descriptors: Descriptors,
+    pub(crate) table: Option<Arc<VersionTable>>,
     /// See [`crate::window::Rules::past_eof`].
     pub(crate) sizes: Option<Arc<RwLock<()>>>,
     /// Whether a queue was stopped since the last session began. QEMU stops the queues when the guest resets the device,
@@ -101,7 +103,7 @@ impl Requests {
             (INIT, window, limits) => {
                 self.descriptors.clear();
                 if let Some(window) = &window {
-                    self.empty(window);
+                    self.begin(window);
                 }
                 let written = self.by_virtiofsd(request, header);
                 if error_of(request) == Some(0) {
@@ -120,12 +122,15 @@ impl Requests {
         }
     }
 
-    /// Sees to it that a session begins with an empty window.
-    fn empty(&self, window: &Window) {
+    /// Sees to it that a session begins with an empty window, and with the version table.
+    fn begin(&self, window: &Window) {
         if self.was_stopped.swap(false, Relaxed) {
             window.forget();
         } else if let Err(error) = window.unmap_all() {
             log::warn!("what the last session has mapped may still be there: {error}");
+        }
+        if let Err(error) = window.show_table() {
+            log::warn!("the guest has no version table: {error}");
         }
     }
 
@@ -138,7 +143,8 @@ impl Requests {
     ) -> Result<(), Errno> {
         let arguments = argument::<SetupmappingIn>(request, |reader| reader.read_obj().ok())?;
         let who = (Context::from(*header), header.nodeid);
-        mapping::set_up(window, limits, &*self.files, &self.descriptors, who, &arguments)
+        let table = self.table.as_ref();
+        mapping::set_up(window, limits, &*self.files, &self.descriptors, table, who, &arguments)
     }
 
     /// Answers a request that concerns a mapping.

@@ -1,9 +1,10 @@
 //! What keeps the daemon within the directory it serves, as virtiofsd does it: sandbox, capabilities, open files. And
 //! the file system in it.
 
-use crate::dax_rule::DaxRule;
+use crate::counted_fs::CountedFs;
 use crate::files::{Files, Tree};
 use crate::options::Options;
+use crate::version_table::VersionTable;
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -23,11 +24,13 @@ const CAPABILITIES: [&str; 8] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "S
 /// Raises the limit of open files, enters the sandbox, gives up capabilities, and makes the file system. With
 /// namespaces the process that returns is a child of the one that called, which waits for it and ends as it ends.
 ///
-/// No other thread may run. `window` tells the file system whether a front end has a window.
+/// No other thread may run. `window` tells the file system whether a front end has a window; what guests change is counted
+/// in `table`.
 pub(crate) fn enter(
     options: &Options,
     listener: &UnixListener,
     window: Arc<AtomicBool>,
+    table: Option<Arc<VersionTable>>,
 ) -> Result<Box<dyn Files>, String> {
     if !Path::new(&options.shared_dir).is_dir() {
         return Err(format!("--shared-dir: {} is no directory", options.shared_dir));
@@ -77,17 +80,19 @@ pub(crate) fn enter(
         give_up_capabilities(options)?;
     }
     let no_files = |error| format!("{} cannot be served: {error}", options.shared_dir);
-    Ok(match options.readonly {
-        true => tree(PassthroughFsRo::new(config).map_err(no_files)?, &options.dax, window),
-        false => tree(PassthroughFs::new(config).map_err(no_files)?, &options.dax, window),
+    let dax = options.dax.clone();
+    Ok(match (options.readonly, table) {
+        (true, None) => Box::new(Tree::new(PassthroughFsRo::new(config).map_err(no_files)?, dax, window)),
+        (false, None) => Box::new(Tree::new(PassthroughFs::new(config).map_err(no_files)?, dax, window)),
+        (true, Some(table)) => {
+            let file_system = PassthroughFsRo::new(config).map_err(no_files)?;
+            Box::new(Tree::new(CountedFs::new(file_system, table, true), dax, window))
+        }
+        (false, Some(table)) => {
+            let file_system = PassthroughFs::new(config).map_err(no_files)?;
+            Box::new(Tree::new(CountedFs::new(file_system, table, false), dax, window))
+        }
     })
-}
-
-fn tree<F>(file_system: F, dax: &DaxRule, window: Arc<AtomicBool>) -> Box<dyn Files>
-where
-    F: virtiofsd::filesystem::FileSystem + virtiofsd::filesystem::SerializableFileSystem + Send + Sync + 'static,
-{
-    Box::new(Tree::new(file_system, dax.clone(), window))
 }
 
 fn give_up_capabilities(options: &Options) -> Result<(), String> {

@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::requests::Requests;
 use crate::sandbox;
 use crate::statistics::Statistics;
+use crate::version_table;
 use crate::window::Rules;
 use nix::sys::signal::{SigSet, Signal};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,27 +24,39 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
     let report = Arc::new(Report::open(options.stats.as_ref())?);
     let listener = listen(&options.socket)?;
     let has_window = Arc::new(AtomicBool::new(false));
-    let files = sandbox::enter(&options, &listener, has_window.clone())?;
+    let table = options.version_table.as_ref().map(version_table::open).transpose()?.map(Arc::new);
+    let files = sandbox::enter(&options, &listener, has_window.clone(), table.clone())?;
 
     // From here on there are threads. They inherit the blocked signals.
     let statistics = Arc::new(Statistics::default());
     end_with_signals(report.clone(), statistics.clone())?;
     report.start(statistics.clone()).map_err(|error| format!("no thread for the statistics: {error}"))?;
+    if let Some(table) = &table {
+        let started = table.start(version_table::nothing_to_watch());
+        started.map_err(|error| format!("no thread for the version table: {error}"))?;
+    }
     let sizes = options.map_past_eof.then(|| Arc::new(RwLock::new(())));
-    let regions = options.window.map(|size| Regions::new(size, options.map_alignment));
-    let limits = regions.map(|regions| Limits {
-        window_bytes: regions.window(),
+    let table_bytes = table.as_ref().map(|table| table.bytes());
+    let regions = Regions::new(options.window, options.map_alignment, table_bytes);
+    let limits = regions.and_then(|regions| regions.window()).map(|window_bytes| Limits {
+        window_bytes,
         alignment: options.map_alignment,
         past_eof: options.map_past_eof,
         readonly: options.readonly,
     });
-    let rules = Rules { max_maps: options.max_maps, past_eof: sizes.clone(), statistics: statistics.clone() };
+    let rules = Rules {
+        max_maps: options.max_maps,
+        past_eof: sizes.clone(),
+        statistics: statistics.clone(),
+        table: table.clone(),
+    };
     let requests = Requests {
         files,
         faults: options.faults,
         statistics: statistics.clone(),
         limits,
         descriptors: Descriptors::default(),
+        table,
         sizes,
         was_stopped: AtomicBool::new(false),
         window: Default::default(),

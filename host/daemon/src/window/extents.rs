@@ -50,6 +50,11 @@ impl<F: Clone> Extents<F> {
         self.0.insert(offset, extent);
     }
 
+    /// The files of all extents.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &F> {
+        self.0.values().map(|extent| &extent.file)
+    }
+
     pub(crate) fn remove(&mut self, offset: u64) {
         self.0.remove(&offset);
     }

@@ -1,9 +1,10 @@
 //! The thread that maps and unmaps by the front end, one job after the other, and knows what is mapped.
 
 use super::extents::Extents;
-use super::past_eof::Longer;
-use super::{Answer, Extent, Rules, Shared};
-use crate::regions::{PAGE_BYTES, WINDOW};
+use super::past_eof::{Longer, Told};
+use super::{Answer, Extent, Mapped, Rules, Shared};
+use crate::regions::{PAGE_BYTES, TABLE, WINDOW};
+use crate::version_table::Mark;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -19,6 +20,7 @@ pub(super) enum Job {
     Map(u64, Extent),
     Unmap(Vec<(u64, u64)>),
     UnmapAll,
+    ShowTable,
     /// Only looks whether the device was reset.
     Look,
 }
@@ -35,9 +37,12 @@ pub(super) struct Keeper {
     front_end: Backend,
     rules: Rules,
     shared: Arc<Shared>,
-    extents: Extents<Arc<File>>,
+    extents: Extents<Mapped>,
     /// Offset and length of what was mapped before a reset, and most likely is no more.
     ghosts: Vec<(u64, u64)>,
+    /// Of what may still be mapped until the next reset: the front end did not say.
+    doubtful: Vec<Arc<Mark>>,
+    is_table_shown: bool,
     /// How many resets `extents` has seen.
     resets: u64,
     broken: bool,
@@ -53,6 +58,8 @@ impl Keeper {
             shared,
             extents: Extents::default(),
             ghosts: Vec::new(),
+            doubtful: Vec::new(),
+            is_table_shown: false,
             resets: 0,
             broken: false,
             counted: (0, 0),
@@ -106,6 +113,7 @@ impl Keeper {
                 }
                 Ok(())
             }
+            Job::ShowTable => self.show_table(),
             Job::Look => Ok(()),
         }
     }
@@ -156,16 +164,17 @@ impl Keeper {
     fn map(&mut self, offset: u64, extent: Extent) -> Result<(), Errno> {
         let end = end(&extent)?;
         let (held, file) = (self.rules.past_eof.clone(), extent.file.clone());
-        let (_alone, _longer) = match &held {
+        let (_alone, _told, _longer) = match &held {
             Some(sizes) => {
                 let alone = sizes.write().unwrap_or_else(PoisonError::into_inner);
                 let longer = Longer::reach(&file, end).map_err(|error| errno(&error))?;
+                let told = longer.is_some().then(|| Told::of(&file, self.rules.table.clone()));
                 // Dropped in the reverse order of this pattern: the file is cut before others may look.
-                (Some(alone), longer)
+                (Some(alone), told, longer)
             }
             // QEMU refuses a range behind the end, but makes an empty file longer: it must not come to that.
             None if !reaches(&file, end)? => return Err(Errno::NXIO),
-            None => (None, None),
+            None => (None, None, None),
         };
         let flags = if extent.writable { VhostUserMMapFlags::WRITABLE } else { VhostUserMMapFlags::empty() };
         let message = message(offset, extent.length, extent.file_offset, flags);
@@ -180,9 +189,15 @@ impl Keeper {
         }
         if self.resets != self.shared.resets.load(SeqCst) {
             // The front end may have mapped it after it had unmapped everything.
-            let _ = self.front_end.shmem_unmap(&message);
+            let unmapped = failure(self.front_end.shmem_unmap(&message));
             self.see_resets();
+            if let Err(Failure::Broken(_)) = unmapped {
+                self.doubtful.extend(extent.file.mark);
+            }
             return Err(Errno::IO);
+        }
+        if let Err(Failure::Broken(_)) = result {
+            self.doubtful.extend(extent.file.mark.clone());
         }
         self.heard(&result)?;
         self.rules.statistics.maps_made.fetch_add(1, Relaxed);
@@ -193,13 +208,14 @@ impl Keeper {
     fn unmap(&mut self, offset: u64, length: u64) -> Result<(), Errno> {
         let message = message(offset, length, 0, VhostUserMMapFlags::empty());
         let result = failure(self.front_end.shmem_unmap(&message));
-        // A front end that refuses has it no more: it may have reset the device and not said so.
-        self.extents.remove(offset);
         if let Err(Failure::Refused) = result {
+            // It has it no more: it may have reset the device and not said so.
             log::debug!("the front end has unmapped {length} bytes at {offset} already");
+            self.extents.remove(offset);
             return Ok(());
         }
         self.heard(&result)?;
+        self.extents.remove(offset);
         self.rules.statistics.maps_removed.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -230,6 +246,7 @@ impl Keeper {
         if let Err(Failure::Broken(error)) = result {
             log::error!("the front end cannot be asked to map any more: {error}");
             self.broken = true;
+            self.doubtful.extend(self.extents.files().filter_map(|file| file.mark.clone()));
             self.extents.clear();
         }
         if result.is_ok() { Ok(()) } else { Err(Errno::IO) }
@@ -241,7 +258,27 @@ impl Keeper {
             self.resets = resets;
             self.ghosts.extend(self.extents.all());
             self.extents.clear();
+            self.doubtful.clear();
+            self.is_table_shown = false;
         }
+    }
+
+    /// Maps the version table, unless it is there.
+    fn show_table(&mut self) -> Result<(), Errno> {
+        let Some(table) = self.rules.table.clone().filter(|_| !self.is_table_shown) else {
+            return Ok(());
+        };
+        // For reading, where the front end makes a difference.
+        let message = VhostUserMMap { shmid: TABLE, ..message(0, table.bytes(), 0, VhostUserMMapFlags::empty()) };
+        let mut result = failure(self.front_end.shmem_map(&message, table.file()));
+        if let Err(Failure::Refused) = result {
+            // The device was not reset after all, and it is still there; or there is another reason, which remains.
+            let _ = self.front_end.shmem_unmap(&message);
+            result = failure(self.front_end.shmem_map(&message, table.file()));
+        }
+        self.heard(&result)?;
+        self.is_table_shown = true;
+        self.barrier()
     }
 
     /// Takes the ghosts away that are in the way of a range.

@@ -1,4 +1,5 @@
-//! The DAX window of one connection: what is mapped in it, and how that is asked of the front end.
+//! The DAX window of one connection: what is mapped in it, and how that is asked of the front end. The version table is
+//! shown in the same way, in a region of its own.
 //!
 //! - [`extents`]: what is mapped where.
 //! - [`keeper`]: the thread that owns this, and talks to the front end.
@@ -15,16 +16,34 @@ mod keeper;
 mod past_eof;
 
 use crate::statistics::Statistics;
+use crate::version_table::{Mark, VersionTable};
 use keeper::{Job, Keeper};
 use rustix::io::Errno;
 use std::fs::File;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use vhost::vhost_user::Backend;
 
 /// A part of a file, to be mapped.
-pub(crate) type Extent = extents::Extent<Arc<File>>;
+pub(crate) type Extent = extents::Extent<Mapped>;
+
+/// A file that is mapped, for as long as it may be.
+#[derive(Clone)]
+pub(crate) struct Mapped {
+    pub(crate) file: Arc<File>,
+    /// For mappings for writing, where there is a version table.
+    pub(crate) mark: Option<Arc<Mark>>,
+}
+
+impl Deref for Mapped {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
 
 /// What holds for all connections.
 #[derive(Clone)]
@@ -35,6 +54,7 @@ pub(crate) struct Rules {
     /// file holds this for reading, and so sees none that is too long.
     pub(crate) past_eof: Option<Arc<RwLock<()>>>,
     pub(crate) statistics: Arc<Statistics>,
+    pub(crate) table: Option<Arc<VersionTable>>,
 }
 
 /// The window, as the threads that serve queues see it.
@@ -106,6 +126,15 @@ impl Window {
     /// Unmaps all there is: a session begins or ends.
     pub(crate) fn unmap_all(&self) -> Result<(), Errno> {
         self.ask(Job::UnmapAll)
+    }
+
+    /// Sees to it that the version table is in its region, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`: the front end refused, or was not heard in time.
+    pub(crate) fn show_table(&self) -> Result<(), Errno> {
+        self.ask(Job::ShowTable)
     }
 
     /// The device was reset, or seems so, and the front end has unmapped everything. If it has not, what is in the way of

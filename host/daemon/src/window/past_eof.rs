@@ -3,9 +3,12 @@
 //! QEMU refuses to map what lies behind the end of a file. Once mapped, a file may be cut again: the pages behind its
 //! end stay mapped, and only who touches them gets SIGBUS.
 
+use crate::version_table::VersionTable;
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, fstat, ftruncate, futimens};
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
+use virtio_fs_version_table::Key;
 
 /// A file that was made longer. Dropping this cuts it again.
 pub(super) struct Longer<'a> {
@@ -44,6 +47,28 @@ impl Drop for Longer<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.cut() {
             log::error!("a file stays {} bytes long, {} more than it was: {error}", self.new_size, self.old_size);
+        }
+    }
+}
+
+/// Counts, when it is dropped, that a file was longer and is no more: its times of change are others.
+pub(super) struct Told {
+    table: Option<Arc<VersionTable>>,
+    ino: Option<u64>,
+}
+
+impl Told {
+    pub(super) fn of(file: &File, table: Option<Arc<VersionTable>>) -> Self {
+        Self { table, ino: fstat(file).ok().map(|status| status.st_ino) }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        match (&self.table, self.ino) {
+            (None, _) => {}
+            (Some(table), Some(ino)) => table.publish(&[Key::content(ino), Key::attributes(ino)]),
+            (Some(table), None) => table.raise_floor(),
         }
     }
 }

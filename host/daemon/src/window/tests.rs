@@ -77,7 +77,7 @@ fn file(pages: u64) -> Arc<File> {
 }
 
 fn rules(max_maps: usize) -> Rules {
-    Rules { max_maps, past_eof: None, statistics: Arc::default() }
+    Rules { max_maps, past_eof: None, statistics: Arc::default(), table: None }
 }
 
 fn open(barrier: bool) -> (FrontEnd, Window) {
@@ -87,7 +87,12 @@ fn open(barrier: bool) -> (FrontEnd, Window) {
 
 /// The part of a file from a page on.
 fn part(file: &Arc<File>, page: u64, pages: u64) -> Extent {
-    Extent { length: pages * PAGE, file: file.clone(), file_offset: page * PAGE, writable: true }
+    Extent {
+        length: pages * PAGE,
+        file: Mapped { file: file.clone(), mark: None },
+        file_offset: page * PAGE,
+        writable: true,
+    }
 }
 
 fn live(rules: &Rules) -> (u64, u64) {

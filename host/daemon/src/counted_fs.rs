@@ -1,0 +1,555 @@
+//! A file system of `virtiofsd` whose changes are counted in the version table (`SPEC-version-table.md`, section 4), each
+//! before the request that made it is answered.
+
+use crate::pass_on::pass_on;
+use crate::version_table::VersionTable;
+use rustix::fs::{OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use virtio_fs_version_table::Key;
+use virtiofsd::filesystem::{
+    Context, Entry, Extensions, FileSystem, FsOptions, GetxattrReply, ListxattrReply, OpenOptions, SetattrValid,
+    SetxattrFlags, ZeroCopyReader, ZeroCopyWriter,
+};
+use virtiofsd::fuse::{Attr, SetattrIn};
+
+const FILE_TYPE: u32 = 0o170_000;
+const DIRECTORY: u32 = 0o040_000;
+
+/// The file system, and the table.
+pub(crate) struct CountedFs<F> {
+    inner: F,
+    table: Arc<VersionTable>,
+    /// The file system changes nothing, whatever it is asked.
+    readonly: bool,
+    /// Inode numbers by nodeid, of which some may be missing: what has been told to the guest, until it forgets it. A
+    /// nodeid always stands for the same inode.
+    inodes: Mutex<HashMap<u64, u64>>,
+}
+
+/// Where a name leads.
+#[derive(Clone, Copy)]
+struct Found {
+    ino: u64,
+    is_directory: bool,
+}
+
+impl<F: FileSystem> CountedFs<F> {
+    /// `readonly` is whether the file system changes nothing, whatever it is asked.
+    pub(crate) fn new(inner: F, table: Arc<VersionTable>, readonly: bool) -> Self {
+        Self { inner, table, readonly, inodes: Mutex::default() }
+    }
+
+    fn inodes(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
+        self.inodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn know(&self, entry: &Entry) {
+        self.inodes().insert(entry.inode, entry.attr.ino);
+    }
+
+    fn ino(&self, context: Context, nodeid: u64) -> io::Result<u64> {
+        if let Some(ino) = self.inodes().get(&nodeid) {
+            return Ok(*ino);
+        }
+        let (attr, _) = self.inner.getattr(context, nodeid.into(), None)?;
+        self.inodes().insert(nodeid, attr.ino);
+        Ok(attr.ino)
+    }
+
+    /// Where a name leads, if it is there.
+    fn look(&self, context: Context, parent: u64, name: &CStr) -> io::Result<Option<Found>> {
+        match self.inner.lookup(context, parent.into(), name) {
+            Ok(entry) => {
+                self.inner.forget(context, entry.inode.into(), 1);
+                Ok(Some(Found { ino: entry.attr.ino, is_directory: entry.attr.mode & FILE_TYPE == DIRECTORY }))
+            }
+            Err(error) if is(&error, Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does what may change something. If it panics, nobody knows what it did.
+    fn attempt<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let unknown = Unknown(&self.table);
+        let result = change();
+        std::mem::forget(unknown);
+        result
+    }
+
+    /// Changes an inode, or fails half way.
+    fn change<T>(
+        &self,
+        context: Context,
+        nodeid: u64,
+        with_content: bool,
+        change: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let ino = self.ino(context, nodeid);
+        let result = self.attempt(change);
+        match (&result, ino) {
+            (Err(error), _) if is(error, Errno::ROFS) => {}
+            // No such inode in this session.
+            (Err(error), Err(_)) if is(error, Errno::BADF) => {}
+            (_, Ok(ino)) => {
+                let keys = [Key::attributes(ino), Key::content(ino)];
+                self.table.publish(if with_content { &keys } else { &keys[..1] });
+            }
+            (_, Err(_)) => self.table.raise_floor(),
+        }
+        result
+    }
+
+    /// Makes a name, or fails half way; `linked` is the nodeid that it is made for, if that was there before.
+    fn make(
+        &self,
+        context: Context,
+        (parent, name): (u64, &CStr),
+        linked: Option<u64>,
+        make: impl FnOnce() -> io::Result<Entry>,
+    ) -> io::Result<Entry> {
+        let directory = self.ino(context, parent)?;
+        let mut keys = names_changed(directory, name).to_vec();
+        if let Some(nodeid) = linked {
+            keys.push(Key::attributes(self.ino(context, nodeid)?));
+        }
+        let names = self.table.lock_names([directory; 2]);
+        let result = self.attempt(make);
+        drop(names);
+        match &result {
+            Err(error) if is(error, Errno::EXIST) || is(error, Errno::ROFS) => {}
+            _ => self.table.publish(&keys),
+        }
+        result.inspect(|entry| self.know(entry))
+    }
+
+    /// Takes a name away.
+    fn remove(
+        &self,
+        context: Context,
+        (parent, name): (u64, &CStr),
+        remove: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let directory = self.ino(context, parent)?;
+        let names = self.table.lock_names([directory; 2]);
+        let victim = self.look(context, parent, name);
+        let result = self.attempt(remove);
+        drop(names);
+        match (&result, victim) {
+            (Err(error), _) if did_nothing(error) => {}
+            (_, Ok(Some(victim))) => {
+                let mut keys = names_changed(directory, name).to_vec();
+                lost_a_name(victim, &mut keys);
+                self.table.publish(&keys);
+            }
+            _ => self.table.raise_floor(),
+        }
+        result
+    }
+
+    /// Opens what there is by a name, as CREATE does it.
+    fn open_existing(
+        &self,
+        context: Context,
+        (parent, name): (u64, &CStr),
+        kill_priv: bool,
+        flags: u32,
+    ) -> io::Result<(Entry, Option<F::Handle>, OpenOptions)> {
+        let mut entry = self.inner.lookup(context, parent.into(), name)?;
+        let open = || self.inner.open(context, entry.inode.into(), kill_priv, flags);
+        let opened = if truncates(flags) {
+            self.know(&entry);
+            self.change(context, entry.inode, true, open)
+        } else {
+            open().inspect(|_| self.table.publish(&[]))
+        };
+        let nodeid = entry.inode;
+        let forget = |_: &io::Error| self.inner.forget(context, nodeid.into(), 1);
+        let (handle, options) = opened.inspect_err(forget)?;
+        if truncates(flags) {
+            // As it is now.
+            (entry.attr, _) = self.inner.getattr(context, nodeid.into(), None).inspect_err(forget)?;
+        }
+        Ok((entry, handle, options))
+    }
+}
+
+/// Raises the floor, unless it is forgotten.
+struct Unknown<'a>(&'a VersionTable);
+
+impl Drop for Unknown<'_> {
+    fn drop(&mut self) {
+        self.0.raise_floor();
+    }
+}
+
+fn names_changed(directory: u64, name: &CStr) -> [Key; 3] {
+    [Key::name(directory, name.to_bytes()), Key::content(directory), Key::attributes(directory)]
+}
+
+/// What becomes of an inode that loses a name: a directory is gone then, with all names in it.
+fn lost_a_name(victim: Found, keys: &mut Vec<Key>) {
+    keys.push(Key::attributes(victim.ino));
+    if victim.is_directory {
+        keys.push(Key::content(victim.ino));
+    }
+}
+
+/// What becomes of an inode that is moved between directories.
+fn moved(inode: Found, from: u64, to: u64, keys: &mut Vec<Key>) {
+    keys.push(Key::attributes(inode.ino));
+    if inode.is_directory && from != to {
+        keys.extend([Key::name(inode.ino, b".."), Key::content(inode.ino)]);
+    }
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// Whether a request that is one system call has changed nothing when it fails so. Others may have been done and not be
+/// known to be, as on file systems behind a network.
+fn did_nothing(error: &io::Error) -> bool {
+    const BEFORE: [Errno; 15] = [
+        Errno::ACCESS,
+        Errno::BADF,
+        Errno::BUSY,
+        Errno::EXIST,
+        Errno::INVAL,
+        Errno::ISDIR,
+        Errno::LOOP,
+        Errno::NAMETOOLONG,
+        Errno::NOENT,
+        Errno::NOTDIR,
+        Errno::NOTEMPTY,
+        Errno::NOSYS,
+        Errno::PERM,
+        Errno::ROFS,
+        Errno::XDEV,
+    ];
+    BEFORE.iter().any(|errno| is(error, *errno))
+}
+
+fn truncates(flags: u32) -> bool {
+    flags & OFlags::TRUNC.bits() != 0
+}
+
+impl<F: FileSystem> FileSystem for CountedFs<F> {
+    type Inode = F::Inode;
+    type Handle = F::Handle;
+    type DirIter = F::DirIter;
+
+    fn destroy(&self) {
+        self.inner.destroy();
+        self.inodes().clear();
+    }
+
+    fn lookup(&self, context: Context, parent: Self::Inode, name: &CStr) -> io::Result<Entry> {
+        self.inner.lookup(context, parent, name).inspect(|entry| self.know(entry))
+    }
+
+    fn forget(&self, context: Context, nodeid: Self::Inode, count: u64) {
+        let nodeid = nodeid.into();
+        self.inner.forget(context, nodeid.into(), count);
+        self.inodes().remove(&nodeid);
+    }
+
+    fn batch_forget(&self, context: Context, requests: Vec<(Self::Inode, u64)>) {
+        let requests: Vec<(u64, u64)> = requests.into_iter().map(|(nodeid, count)| (nodeid.into(), count)).collect();
+        let again = requests.iter().map(|(nodeid, count)| ((*nodeid).into(), *count)).collect();
+        self.inner.batch_forget(context, again);
+        let mut inodes = self.inodes();
+        for (nodeid, _) in requests {
+            inodes.remove(&nodeid);
+        }
+    }
+
+    fn setattr(
+        &self,
+        context: Context,
+        nodeid: Self::Inode,
+        attr: SetattrIn,
+        handle: Option<Self::Handle>,
+        valid: SetattrValid,
+    ) -> io::Result<(Attr, Duration)> {
+        let nodeid = nodeid.into();
+        self.change(context, nodeid, valid.contains(SetattrValid::SIZE), || {
+            self.inner.setattr(context, nodeid.into(), attr, handle, valid)
+        })
+    }
+
+    fn symlink(
+        &self,
+        context: Context,
+        target: &CStr,
+        parent: Self::Inode,
+        name: &CStr,
+        extensions: Extensions,
+    ) -> io::Result<Entry> {
+        let parent = parent.into();
+        self.make(context, (parent, name), None, || {
+            self.inner.symlink(context, target, parent.into(), name, extensions)
+        })
+    }
+
+    fn mknod(
+        &self,
+        context: Context,
+        parent: Self::Inode,
+        name: &CStr,
+        mode: u32,
+        rdev: u32,
+        umask: u32,
+        extensions: Extensions,
+    ) -> io::Result<Entry> {
+        let parent = parent.into();
+        self.make(context, (parent, name), None, || {
+            self.inner.mknod(context, parent.into(), name, mode, rdev, umask, extensions)
+        })
+    }
+
+    fn mkdir(
+        &self,
+        context: Context,
+        parent: Self::Inode,
+        name: &CStr,
+        mode: u32,
+        umask: u32,
+        extensions: Extensions,
+    ) -> io::Result<Entry> {
+        let parent = parent.into();
+        self.make(context, (parent, name), None, || {
+            self.inner.mkdir(context, parent.into(), name, mode, umask, extensions)
+        })
+    }
+
+    fn link(&self, context: Context, nodeid: Self::Inode, parent: Self::Inode, name: &CStr) -> io::Result<Entry> {
+        let (nodeid, parent) = (nodeid.into(), parent.into());
+        self.make(context, (parent, name), Some(nodeid), || {
+            self.inner.link(context, nodeid.into(), parent.into(), name)
+        })
+    }
+
+    fn unlink(&self, context: Context, parent: Self::Inode, name: &CStr) -> io::Result<()> {
+        let parent = parent.into();
+        self.remove(context, (parent, name), || self.inner.unlink(context, parent.into(), name))
+    }
+
+    fn rmdir(&self, context: Context, parent: Self::Inode, name: &CStr) -> io::Result<()> {
+        let parent = parent.into();
+        self.remove(context, (parent, name), || self.inner.rmdir(context, parent.into(), name))
+    }
+
+    fn rename(
+        &self,
+        context: Context,
+        old: Self::Inode,
+        old_name: &CStr,
+        new: Self::Inode,
+        new_name: &CStr,
+        flags: u32,
+    ) -> io::Result<()> {
+        let (old, new) = (old.into(), new.into());
+        let (from, to) = (self.ino(context, old)?, self.ino(context, new)?);
+        let names = self.table.lock_names([from, to]);
+        let here = self.look(context, old, old_name);
+        let there = self.look(context, new, new_name);
+        let result = self.attempt(|| self.inner.rename(context, old.into(), old_name, new.into(), new_name, flags));
+        drop(names);
+        let is_exchange = flags & RenameFlags::EXCHANGE.bits() != 0;
+        let mut keys = [names_changed(from, old_name), names_changed(to, new_name)].concat();
+        match (&result, here, there) {
+            (Err(error), ..) if did_nothing(error) => return result,
+            (_, Ok(Some(here)), Ok(Some(there))) => {
+                moved(here, from, to, &mut keys);
+                if is_exchange { moved(there, to, from, &mut keys) } else { lost_a_name(there, &mut keys) }
+            }
+            (_, Ok(Some(here)), Ok(None)) if !is_exchange => moved(here, from, to, &mut keys),
+            _ => {
+                self.table.raise_floor();
+                return result;
+            }
+        }
+        self.table.publish(&keys);
+        result
+    }
+
+    fn open(
+        &self,
+        context: Context,
+        nodeid: Self::Inode,
+        kill_priv: bool,
+        flags: u32,
+    ) -> io::Result<(Option<Self::Handle>, OpenOptions)> {
+        if self.readonly || !truncates(flags) {
+            return self.inner.open(context, nodeid, kill_priv, flags);
+        }
+        let nodeid = nodeid.into();
+        self.change(context, nodeid, true, || self.inner.open(context, nodeid.into(), kill_priv, flags))
+    }
+
+    fn create(
+        &self,
+        context: Context,
+        parent: Self::Inode,
+        name: &CStr,
+        mode: u32,
+        kill_priv: bool,
+        flags: u32,
+        umask: u32,
+        extensions: Extensions,
+    ) -> io::Result<(Entry, Option<Self::Handle>, OpenOptions)> {
+        if self.readonly {
+            let created = self.inner.create(context, parent, name, mode, kill_priv, flags, umask, extensions);
+            return created.inspect(|_| self.table.publish(&[]));
+        }
+        let parent = parent.into();
+        let directory = self.ino(context, parent)?;
+        let names = self.table.lock_names([directory; 2]);
+        // First as if it must not be there, so as to know whether it was made. `virtiofsd` does the same.
+        let alone = flags | OFlags::EXCL.bits();
+        let made =
+            self.attempt(|| self.inner.create(context, parent.into(), name, mode, kill_priv, alone, umask, extensions));
+        let result = match made {
+            Err(error) if is(&error, Errno::EXIST) && flags & OFlags::EXCL.bits() == 0 => {
+                self.open_existing(context, (parent, name), kill_priv, flags)
+            }
+            made => {
+                if !made.as_ref().is_err_and(|error| is(error, Errno::EXIST) || is(error, Errno::ROFS)) {
+                    self.table.publish(&names_changed(directory, name));
+                }
+                made
+            }
+        };
+        drop(names);
+        result.inspect(|(entry, ..)| self.know(entry))
+    }
+
+    fn write<R: ZeroCopyReader>(
+        &self,
+        context: Context,
+        nodeid: Self::Inode,
+        handle: Self::Handle,
+        reader: R,
+        size: u32,
+        offset: u64,
+        lock_owner: Option<u64>,
+        delayed: bool,
+        kill_priv: bool,
+        flags: u32,
+    ) -> io::Result<usize> {
+        let nodeid = nodeid.into();
+        self.change(context, nodeid, true, || {
+            let nodeid = nodeid.into();
+            self.inner.write(context, nodeid, handle, reader, size, offset, lock_owner, delayed, kill_priv, flags)
+        })
+    }
+
+    fn fallocate(
+        &self,
+        context: Context,
+        nodeid: Self::Inode,
+        handle: Self::Handle,
+        mode: u32,
+        offset: u64,
+        length: u64,
+    ) -> io::Result<()> {
+        let nodeid = nodeid.into();
+        self.change(context, nodeid, true, || {
+            self.inner.fallocate(context, nodeid.into(), handle, mode, offset, length)
+        })
+    }
+
+    fn copyfilerange(
+        &self,
+        context: Context,
+        from: Self::Inode,
+        from_handle: Self::Handle,
+        from_offset: u64,
+        to: Self::Inode,
+        to_handle: Self::Handle,
+        to_offset: u64,
+        length: u64,
+        flags: u64,
+    ) -> io::Result<usize> {
+        let to = to.into();
+        self.change(context, to, true, || {
+            let to = to.into();
+            self.inner.copyfilerange(context, from, from_handle, from_offset, to, to_handle, to_offset, length, flags)
+        })
+    }
+
+    fn setxattr(
+        &self,
+        context: Context,
+        nodeid: Self::Inode,
+        name: &CStr,
+        value: &[u8],
+        flags: u32,
+        more: SetxattrFlags,
+    ) -> io::Result<()> {
+        let nodeid = nodeid.into();
+        self.change(context, nodeid, false, || self.inner.setxattr(context, nodeid.into(), name, value, flags, more))
+    }
+
+    fn removexattr(&self, context: Context, nodeid: Self::Inode, name: &CStr) -> io::Result<()> {
+        let nodeid = nodeid.into();
+        self.change(context, nodeid, false, || self.inner.removexattr(context, nodeid.into(), name))
+    }
+
+    pass_on! {
+        fn init(&self, capable: FsOptions) -> io::Result<FsOptions>;
+        fn getattr(
+            &self, context: Context, nodeid: Self::Inode, handle: Option<Self::Handle>,
+        ) -> io::Result<(Attr, Duration)>;
+        fn readlink(&self, context: Context, nodeid: Self::Inode) -> io::Result<Vec<u8>>;
+        fn read<W: ZeroCopyWriter>(
+            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, writer: W, size: u32, offset: u64,
+            lock_owner: Option<u64>, flags: u32,
+        ) -> io::Result<usize>;
+        fn flush(
+            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, lock_owner: u64,
+        ) -> io::Result<()>;
+        fn fsync(
+            &self, context: Context, nodeid: Self::Inode, data_only: bool, handle: Self::Handle,
+        ) -> io::Result<()>;
+        fn release(
+            &self, context: Context, nodeid: Self::Inode, flags: u32, handle: Self::Handle, flush: bool,
+            flock_release: bool, lock_owner: Option<u64>,
+        ) -> io::Result<()>;
+        fn statfs(&self, context: Context, nodeid: Self::Inode) -> io::Result<libc::statvfs64>;
+        fn getxattr(
+            &self, context: Context, nodeid: Self::Inode, name: &CStr, size: u32,
+        ) -> io::Result<GetxattrReply>;
+        fn listxattr(&self, context: Context, nodeid: Self::Inode, size: u32) -> io::Result<ListxattrReply>;
+        fn opendir(
+            &self, context: Context, nodeid: Self::Inode, flags: u32,
+        ) -> io::Result<(Option<Self::Handle>, OpenOptions)>;
+        fn readdir(
+            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, size: u32, offset: u64,
+        ) -> io::Result<Self::DirIter>;
+        fn fsyncdir(
+            &self, context: Context, nodeid: Self::Inode, data_only: bool, handle: Self::Handle,
+        ) -> io::Result<()>;
+        fn releasedir(
+            &self, context: Context, nodeid: Self::Inode, flags: u32, handle: Self::Handle,
+        ) -> io::Result<()>;
+        fn access(&self, context: Context, nodeid: Self::Inode, mask: u32) -> io::Result<()>;
+        fn lseek(
+            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, offset: u64, whence: u32,
+        ) -> io::Result<u64>;
+        fn syncfs(&self, context: Context, nodeid: Self::Inode) -> io::Result<()>;
+        fn getlk(&self) -> io::Result<()>;
+        fn setlk(&self) -> io::Result<()>;
+        fn setlkw(&self) -> io::Result<()>;
+        fn ioctl(&self) -> io::Result<()>;
+        fn bmap(&self) -> io::Result<()>;
+        fn poll(&self) -> io::Result<()>;
+        fn notify_reply(&self) -> io::Result<()>;
+        fn tmpfile(&self) -> io::Result<(Entry, Option<Self::Handle>, OpenOptions)>;
+    }
+}
