@@ -80,6 +80,7 @@ impl Setup {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     pub(crate) nodeid: u64,
+    pub(crate) ino: u64,
     pub(crate) is_marked: bool,
 }
 
@@ -97,7 +98,7 @@ impl Guest<'_> {
         (-error, reply)
     }
 
-    fn ask_for_nothing(&mut self, opcode: u32, nodeid: u64, arguments: &[u8]) -> Result<()> {
+    pub(crate) fn ask_for_nothing(&mut self, opcode: u32, nodeid: u64, arguments: &[u8]) -> Result<()> {
         match self.ask::<0>(opcode, nodeid, arguments).0 {
             0 => Ok(()),
             error => Err(std::io::Error::from_raw_os_error(error)),
@@ -116,12 +117,24 @@ impl Guest<'_> {
         (word(12), word(32), u16::from_le_bytes([reply[30], reply[31]]))
     }
 
+    /// In the root.
     pub(crate) fn lookup(&mut self, name: &str) -> Found {
-        let (error, reply) = self.ask::<128>(1, 1, format!("{name}\0").as_bytes());
-        assert_eq!(error, 0, "no file {name}");
+        self.lookup_in(1, name)
+    }
+
+    pub(crate) fn lookup_in(&mut self, directory: u64, name: &str) -> Found {
+        self.entry(1, directory, format!("{name}\0").as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// A request whose reply tells of an inode first.
+    pub(crate) fn entry(&mut self, opcode: u32, nodeid: u64, arguments: &[u8]) -> Result<Found> {
+        let (error, reply) = self.ask::<128>(opcode, nodeid, arguments);
+        if error != 0 {
+            return Err(std::io::Error::from_raw_os_error(error));
+        }
         // fuse_entry_out: 40 bytes, then fuse_attr with `flags` at 84.
-        let nodeid = u64::from_le_bytes(reply[..8].try_into().unwrap());
-        Found { nodeid, is_marked: u32::from_le_bytes(reply[124..].try_into().unwrap()) & ATTR_DAX != 0 }
+        let [nodeid, ino] = [0, 40].map(|at| u64::from_le_bytes(reply[at..at + 8].try_into().unwrap()));
+        Ok(Found { nodeid, ino, is_marked: u32::from_le_bytes(reply[124..].try_into().unwrap()) & ATTR_DAX != 0 })
     }
 
     /// FUSE_OPEN with the flags of Linux; gives the handle.

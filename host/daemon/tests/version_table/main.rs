@@ -1,0 +1,12 @@
+//! The metadata version table, as a guest sees it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod changes;
+mod failures;
+mod look;
+mod mappings;
+mod presence;
+mod requests;
+mod sharing;
