@@ -61,6 +61,12 @@ impl<F: FileSystem> CountedFs<F> {
         Ok(attr.ino)
     }
 
+    /// Takes back what a lookup has given, of which the guest is not told.
+    fn take_back(&self, context: Context, nodeid: u64) {
+        self.inner.forget(context, nodeid.into(), 1);
+        self.inodes().remove(&nodeid);
+    }
+
     /// Where a name leads, if it is there.
     fn look(&self, context: Context, parent: u64, name: &CStr) -> io::Result<Option<Found>> {
         match self.inner.lookup(context, parent.into(), name) {
@@ -168,11 +174,11 @@ impl<F: FileSystem> CountedFs<F> {
             open().inspect(|_| self.table.publish(&[]))
         };
         let nodeid = entry.inode;
-        let forget = |_: &io::Error| self.inner.forget(context, nodeid.into(), 1);
-        let (handle, options) = opened.inspect_err(forget)?;
+        let (handle, options) = opened.inspect_err(|_| self.take_back(context, nodeid))?;
         if truncates(flags) {
             // As it is now.
-            (entry.attr, _) = self.inner.getattr(context, nodeid.into(), None).inspect_err(forget)?;
+            let attr = self.inner.getattr(context, nodeid.into(), None);
+            (entry.attr, _) = attr.inspect_err(|_| self.take_back(context, nodeid))?;
         }
         Ok((entry, handle, options))
     }

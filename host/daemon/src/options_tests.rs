@@ -1,6 +1,7 @@
 //! What the command line means.
 
 use super::*;
+use crate::version_table::{Size, Target};
 
 fn parse(words: &str) -> Result<Command, String> {
     Command::parse(words.split(' ').map(OsString::from)).map_err(|error| error.to_string())
@@ -63,6 +64,23 @@ fn a_window_has_any_size_and_all_files_are_marked_unless_a_rule_says_otherwise()
 }
 
 #[test]
+fn a_version_table_has_a_size_or_a_path() {
+    let target = |words: &str| options(words).version_table;
+    assert_eq!(target("--readonly"), None);
+    let sizes = [("8K", 8 << 10), ("516K", 516 << 10), ("1G", 1 << 30), ("9000", 9000)];
+    for (word, bytes) in sizes {
+        let size = Size::fitting(bytes).unwrap();
+        assert_eq!(target(&format!("--version-table {word}")), Some(Target::Private(size)), "{word}");
+    }
+    for path in ["./8K", "/run/table", "table"] {
+        let shared = |size| Some(Target::Shared(path.into(), size));
+        assert_eq!(target(&format!("--version-table {path}")), shared(Size::DEFAULT));
+        let size = Size::fitting(8192).unwrap();
+        assert_eq!(target(&format!("--version-table-size 8K --version-table {path}")), shared(size));
+    }
+}
+
+#[test]
 fn statistics_go_to_a_file_or_a_socket() {
     assert_eq!(options("--stats a/b").stats, Some(StatisticsTarget::File("a/b".into())));
     assert_eq!(options("--stats unix:a/b").stats, Some(StatisticsTarget::Socket("a/b".into())));
@@ -87,6 +105,13 @@ fn wrong_arguments_are_named() {
         ("--dax always", "--dax needs --window"),
         ("--max-maps 3", "--max-maps needs --window"),
         ("--map-alignment 4K", "--map-alignment needs --window"),
+        ("--version-table 8191", "from 8K"),
+        ("--version-table 8Q", "8Q"),
+        ("--version-table=", "a size or a path"),
+        ("--version-table t --version-table-size 4K", "from 8K"),
+        ("--version-table-size 1M", "needs --version-table PATH"),
+        ("--version-table 1M --version-table-size 1M", "needs --version-table PATH"),
+        ("--version-table 1M --no-announce-submounts", "--no-announce-submounts"),
         ("--request-queues 0", "1 to 63"),
         ("--request-queues 64", "1 to 63"),
         ("--tag 0123456789012345678901234567890123456", "1 to 36"),

@@ -3,7 +3,8 @@
 use super::locks::{self, Locks};
 use super::memory::Memory;
 use super::{VersionTable, words_for};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -91,11 +92,11 @@ fn shared(path: &Path, size: Size) -> io::Result<VersionTable> {
         let Size(log2_slots) = size;
         // Mappings of servers that were killed are gone with them.
         servers.set_len(0)?;
-        servers.set_len(8 << log2_slots)?;
+        reserve(&servers, 8 << log2_slots)?;
         let new = beside(".new");
         let file = options().open(&new)?;
         file.set_len(0)?;
-        file.set_len(bytes_of(log2_slots))?;
+        reserve(&file, bytes_of(log2_slots))?;
         let table = create(&file, log2_slots)?;
         std::fs::rename(new, path)?;
         (file, table)
@@ -103,6 +104,16 @@ fn shared(path: &Path, size: Size) -> io::Result<VersionTable> {
     let counts = Memory::map(&servers, 1 << table.log2_slots())?;
     locks::started(&servers)?;
     Ok(VersionTable { table, file: Arc::new(file), locks: Locks::new(Some(servers)), counts, is_joined })
+}
+
+/// Makes an empty file as long as this, with room for all of it, where the file system can say: who writes to memory for
+/// which there is no room any more ends with SIGBUS.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    file.set_len(bytes)?;
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 /// For files that only this user may use.
@@ -147,4 +158,26 @@ fn epoch() -> io::Result<NonZeroU64> {
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     // One that is 0 is no less random as another number.
     Ok(NonZeroU64::new(u64::from_ne_bytes(bytes)).unwrap_or(NonZeroU64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_that_of_the_largest_table_that_fits() {
+        for (bytes, log2) in [(8191, None), (8192, Some(9)), (12287, Some(9)), (12288, Some(10)), (516 << 10, Some(16))]
+        {
+            assert_eq!(Size::fitting(bytes), log2.map(Size), "{bytes}");
+        }
+        assert_eq!((Size::fitting(u64::MAX), Size::fitting(bytes_of(16))), (Some(Size(32)), Some(Size::DEFAULT)));
+    }
+
+    #[test]
+    fn a_private_table_cannot_be_cut_off_by_who_has_the_file() {
+        let table = open(&Target::Private(Size(9))).unwrap();
+        assert_eq!(table.bytes(), 8192);
+        assert_eq!(table.file().set_len(4096).unwrap_err().raw_os_error(), Some(libc::EPERM));
+        assert_eq!(table.file().set_len(16384).unwrap_err().raw_os_error(), Some(libc::EPERM));
+    }
 }

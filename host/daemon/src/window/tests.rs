@@ -1,6 +1,8 @@
 //! The window in front of a front end made by hand: messages as bytes, answered as the test says.
 
 use super::*;
+use crate::regions::TABLE;
+use crate::version_table::{self, Size, Target};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -32,9 +34,10 @@ impl FrontEnd {
                 socket.read_exact(&mut body).unwrap();
                 assert_eq!(flags & 8, 8, "an answer is needed");
                 let page = |place: usize| u64::from_le_bytes(body[8 * place..][..8].try_into().unwrap()) / PAGE;
+                let region = if body.first() == Some(&TABLE) { " of the table" } else { "" };
                 let text = match request {
-                    9 => format!("map {}+{} from {} {}", page(2), page(3), page(1), body[32]),
-                    10 => format!("unmap {}+{}", page(2), page(3)),
+                    9 => format!("map {}+{} from {} {}", page(2), page(3), page(1), body[32]) + region,
+                    10 => format!("unmap {}+{}", page(2), page(3)) + region,
                     7 => "barrier".into(),
                     other => panic!("message {other}"),
                 };
@@ -333,4 +336,79 @@ fn a_window_that_ends_late_does_not_count_for_the_next_one() {
     first_front_end.will_say(&[0; 2]);
     eventually("the first window's thread ends", || ended.strong_count() == 0);
     assert_eq!(live(&rules), (1, 2 * PAGE));
+}
+
+fn table() -> Arc<VersionTable> {
+    Arc::new(version_table::open(&Target::Private(Size::fitting(8192).unwrap())).unwrap())
+}
+
+fn open_with(table: &Arc<VersionTable>) -> (FrontEnd, Window) {
+    let (front_end, channel) = FrontEnd::start(true, None);
+    (front_end, Window::open(channel, Rules { table: Some(table.clone()), ..rules(100) }).unwrap())
+}
+
+#[test]
+fn the_table_is_shown_once_until_a_reset_and_what_is_left_of_it_then_is_unmapped_first() {
+    let (front_end, window) = open_with(&table());
+    front_end.will_say(&[0; 2]);
+    assert_eq!(window.show_table(), Ok(()));
+    assert_eq!(window.show_table(), Ok(()));
+    assert_eq!(front_end.has_heard(), ["map 0+2 from 0 0 of the table", "barrier"]);
+    window.forget();
+    front_end.will_say(&[0; 2]);
+    assert_eq!(window.show_table(), Ok(()));
+    assert_eq!(front_end.has_heard(), ["map 0+2 from 0 0 of the table", "barrier"]);
+    // It was no reset: the front end refuses what is in the way of what it has.
+    window.forget();
+    front_end.will_say(&[1, 0, 0, 0]);
+    assert_eq!(window.show_table(), Ok(()));
+    let again = ["map 0+2 from 0 0 of the table", "unmap 0+2 of the table", "map 0+2 from 0 0 of the table", "barrier"];
+    assert_eq!(front_end.has_heard(), again);
+    window.forget();
+    front_end.will_say(&[1; 3]);
+    assert_eq!(window.show_table(), Err(Errno::IO));
+    // Without a table there is nothing to show.
+    assert_eq!(open(true).1.show_table(), Ok(()));
+}
+
+#[test]
+fn what_may_still_be_mapped_stays_marked_until_a_reset() {
+    use std::os::unix::fs::FileExt;
+    use virtio_fs_version_table::{Key, MARKED};
+    let table = table();
+    let is_marked = || {
+        let mut version = [0; 8];
+        let slot = Key::content(7).hash() >> (64 - 9);
+        table.file().read_exact_at(&mut version, 4096 + 8 * slot).unwrap();
+        u64::from_le_bytes(version) == MARKED
+    };
+    let marked = |pages| {
+        let extent = part(&file(10), 0, pages);
+        Extent { file: Mapped { mark: Some(Arc::new(Mark::new(&table, 7))), ..extent.file }, ..extent }
+    };
+    // A front end that is not heard any more while it maps, and one while it unmaps.
+    for is_mapped in [false, true] {
+        let (front_end, window) = open_with(&table);
+        if is_mapped {
+            front_end.will_say(&[0; 2]);
+            assert_eq!(window.map(0, marked(2)), Ok(()));
+        }
+        std::thread::scope(|scope| {
+            let last = scope.spawn(|| match is_mapped {
+                false => window.map(0, marked(2)),
+                true => window.unmap(vec![(0, 2 * PAGE)]),
+            });
+            while !front_end.hears().ends_with(if is_mapped { "unmap 0+2" } else { "from 0 1" }) {}
+            drop(front_end);
+            assert_eq!(last.join().unwrap(), Err(Errno::IO));
+        });
+        assert!(is_marked());
+        window.forget();
+        eventually("the mark is gone", || !is_marked());
+    }
+    // One that refuses has not mapped it.
+    let (front_end, window) = open_with(&table);
+    front_end.will_say(&[1, 0]);
+    assert_eq!(window.map(0, marked(2)), Err(Errno::IO));
+    assert!(!is_marked());
 }

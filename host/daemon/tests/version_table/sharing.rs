@@ -212,10 +212,11 @@ fn the_files_of_a_table_are_for_this_user_and_what_is_no_table_is_left_alone() {
     }
     assert!(fs::metadata(place.path("table.new")).is_err());
     assert_eq!(fs::metadata(place.table()).unwrap().len(), 4096 + (8 << 16));
-    fs::write(place.path("letter"), "dear reader").unwrap();
+    let letter = "dear reader, ".repeat(1000);
+    fs::write(place.path("letter"), &letter).unwrap();
     let missing = place.path("missing/table");
     for (path, why) in
-        [(&place.path("letter"), "too short"), (&place.path("share"), "directory"), (&missing, "No such")]
+        [(&place.path("letter"), "no version table"), (&place.path("share"), "directory"), (&missing, "No such")]
     {
         let output = program()
             .args(["--shared-dir", &place.path("share"), "--socket-path", &place.path("socket")])
@@ -226,5 +227,5 @@ fn the_files_of_a_table_are_for_this_user_and_what_is_no_table_is_left_alone() {
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(error.contains("--version-table") && error.contains(path.as_str()) && error.contains(why), "{error}");
     }
-    assert_eq!(fs::read(place.path("letter")).unwrap(), b"dear reader");
+    assert_eq!(fs::read(place.path("letter")).unwrap(), letter.as_bytes());
 }
