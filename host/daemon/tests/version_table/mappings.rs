@@ -131,7 +131,6 @@ fn a_reset_and_the_end_of_a_front_end_take_the_marks_away() {
     guest.set_up(a.nodeid, Setup::pages(0, 1, 0)).unwrap();
     assert!(is_marked(look, a));
     // Without a reset, as a machine that is switched off.
-    drop(guest);
     drop(machine);
     daemon.waits_for_a_front_end(2);
     let machine = Machine::connect(&daemon);

@@ -61,7 +61,6 @@ fn the_table_is_there_for_the_next_front_end() {
         let machine = Machine::connect(&daemon);
         let guest = machine.boot();
         epochs.push(Look::at(&machine).table().expect("a table").epoch());
-        drop(guest);
         drop(machine);
         daemon.waits_for_a_front_end(1 + round);
         eventually("descriptors are closed", || daemon.descriptors() == before);

@@ -188,7 +188,6 @@ fn a_mark_is_gone_when_no_server_has_the_file_mapped_and_that_of_a_killed_one_st
     two.remove(&[(0, PAGE)]).unwrap();
     assert_eq!(versions(look, same), [MARKED; 2]);
     machines[1].reset(two);
-    drop(one);
     drop(machines);
     // All begins anew with the table.
     second.signal(Signal::TERM);
