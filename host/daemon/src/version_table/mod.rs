@@ -1,6 +1,6 @@
 //! The metadata version table that this server keeps (`SPEC-version-table.md`).
 //!
-//! - [`file`]: private tables, and files that several servers share.
+//! - [`mod@file`]: private tables, and files that several servers share.
 //! - [`locks`]: between the threads of this server, and between servers.
 //! - [`marks`]: mappings for writing.
 //! - [`tend`]: the heartbeat.
