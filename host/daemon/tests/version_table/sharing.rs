@@ -70,7 +70,7 @@ fn what_one_server_counts_the_guest_of_another_sees() {
 
 #[test]
 fn changes_of_the_same_names_by_two_servers_are_all_counted() {
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = 3000;
     let place = Place::new();
     let daemons = [place.serve(), place.serve()];
     let machines = daemons.each_ref().map(Machine::connect);
