@@ -81,6 +81,7 @@ impl Setup {
 pub(crate) struct Found {
     pub(crate) nodeid: u64,
     pub(crate) ino: u64,
+    pub(crate) size: u64,
     pub(crate) is_marked: bool,
 }
 
@@ -133,8 +134,8 @@ impl Guest<'_> {
             return Err(std::io::Error::from_raw_os_error(error));
         }
         // fuse_entry_out: 40 bytes, then fuse_attr with `flags` at 84.
-        let [nodeid, ino] = [0, 40].map(|at| u64::from_le_bytes(reply[at..at + 8].try_into().unwrap()));
-        Ok(Found { nodeid, ino, is_marked: u32::from_le_bytes(reply[124..].try_into().unwrap()) & ATTR_DAX != 0 })
+        let [nodeid, ino, size] = [0, 40, 48].map(|at| u64::from_le_bytes(reply[at..at + 8].try_into().unwrap()));
+        Ok(Found { nodeid, ino, size, is_marked: u32::from_le_bytes(reply[124..].try_into().unwrap()) & ATTR_DAX != 0 })
     }
 
     /// FUSE_OPEN with the flags of Linux; gives the handle.

@@ -56,7 +56,10 @@ fn a_create_that_only_opens_takes_a_number_and_concerns_nothing_but_what_it_empt
         let opened = look.raises("CREATE", &[], || guest.create(ROOT, "a", RDWR).unwrap());
         assert_eq!(opened.ino, ino(daemon, "a"));
         assert_eq!(fs::read(daemon.file("a")).unwrap(), b"a");
-        look.raises("CREATE that empties", &both(opened.ino), || guest.create(ROOT, "a", RDWR | TRUNC).unwrap());
+        let emptied = || guest.create(ROOT, "a", RDWR | TRUNC).unwrap();
+        let emptied = look.raises("CREATE that empties", &both(opened.ino), emptied);
+        // A guest that keeps what the reply says keeps what is true after the change.
+        assert_eq!((opened.size, emptied.size), (1, 0));
         assert_eq!(fs::read(daemon.file("a")).unwrap(), b"");
     });
 }
@@ -172,6 +175,19 @@ fn an_inode_that_was_forgotten_has_its_number_still() {
         });
         guest.forget(b.nodeid);
         assert_ne!(guest.ask::<0>(3, b.nodeid, &[0; 16]).0, 0);
+    });
+}
+
+/// It can be asked by no name and no handle of the file system.
+#[test]
+fn a_file_that_has_no_name_any_more_is_known_as_long_as_it_is_open() {
+    with_guest(&[], |_, look, guest| {
+        let a = guest.lookup("a");
+        guest.lookup("a");
+        let handle = guest.open(a.nodeid, RDWR);
+        guest.unlink(ROOT, "a").unwrap();
+        guest.forget(a.nodeid);
+        look.raises("WRITE", &both(a.ino), || guest.write(a.nodeid, handle, 0).unwrap());
     });
 }
 

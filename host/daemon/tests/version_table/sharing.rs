@@ -8,7 +8,9 @@ use rustix::process::Signal;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
+use virtio_fs::{CacheMode, CacheOptions, MountOptions, VirtioFs};
 use virtio_fs_version_table::Key;
+use virtio_fs_vhost_user::GuestHal;
 
 const MARKED: u64 = u64::MAX;
 
@@ -32,7 +34,13 @@ impl Place {
     }
 
     fn serve(&self) -> Daemon {
-        Daemon::start(&["--shared-dir", &self.path("share"), "--version-table", &self.path("table"), "--window", "64K"])
+        self.serve_with(&[])
+    }
+
+    fn serve_with(&self, options: &[&str]) -> Daemon {
+        let (share, table) = (self.path("share"), self.path("table"));
+        let all = ["--shared-dir", &share, "--version-table", &table, "--window", "64K"];
+        Daemon::start(&[&all, options].concat())
     }
 
     fn ino(&self, name: &str) -> u64 {
@@ -70,7 +78,7 @@ fn what_one_server_counts_the_guest_of_another_sees() {
 
 #[test]
 fn changes_of_the_same_names_by_two_servers_are_all_counted() {
-    const ROUNDS: usize = 3000;
+    const ROUNDS: usize = 1000;
     let place = Place::new();
     let daemons = [place.serve(), place.serve()];
     let machines = daemons.each_ref().map(Machine::connect);
@@ -99,6 +107,41 @@ fn changes_of_the_same_names_by_two_servers_are_all_counted() {
     // Each took a number, and each was known: without the locks a name would have led elsewhere than it was seen to.
     assert_eq!((look.clock(), look.floor()), (before.0 + changes, before.1));
     machines[0].reset(guest);
+}
+
+/// Locks of files do not hold threads of the same process apart.
+#[test]
+fn changes_of_the_same_names_by_the_threads_of_one_server_are_all_counted() {
+    const ROUNDS: usize = 1000;
+    let place = Place::new();
+    let daemon = place.serve_with(&["--request-queues", "4"]);
+    let (transport, platform) = virtio_fs_vhost_user::connect(daemon.socket(), "share").unwrap();
+    let options = MountOptions {
+        cache: CacheOptions { mode: CacheMode::None, ..CacheOptions::default() },
+        ..MountOptions::default()
+    };
+    let mount = VirtioFs::mount::<GuestHal>(transport, platform, &options).unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let mount = &mount;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    // What others have taken away meanwhile is missed.
+                    let _ = mount.create("x");
+                    let _ = mount.rename("x", ["y", "z"][(number + round) % 2]);
+                    let _ = mount.remove_file("y");
+                }
+            });
+        }
+    });
+    mount.unmount().unwrap();
+    let word = |place_of: u64| {
+        let mut bytes = [0; 8];
+        File::open(place.table()).unwrap().read_exact_at(&mut bytes, place_of).unwrap();
+        u64::from_le_bytes(bytes)
+    };
+    assert_eq!(word(192), 0, "the floor");
+    assert!(word(64) > 2 * ROUNDS as u64 && word(64) == word(128), "clock and settled");
 }
 
 #[test]

@@ -1,24 +1,23 @@
 //! A file system of `virtiofsd` whose changes are counted in the version table (`SPEC-version-table.md`, section 4), each
 //! before the request that made it is answered.
 
+mod counting;
+
 use crate::pass_on::pass_on;
 use crate::version_table::VersionTable;
+use counting::{Known, did_nothing, is, lost_a_name, moved, names_changed, truncates};
 use rustix::fs::{OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use virtio_fs_version_table::Key;
 use virtiofsd::filesystem::{
     Context, Entry, Extensions, FileSystem, FsOptions, GetxattrReply, ListxattrReply, OpenOptions, SetattrValid,
     SetxattrFlags, ZeroCopyReader, ZeroCopyWriter,
 };
 use virtiofsd::fuse::{Attr, SetattrIn};
-
-const FILE_TYPE: u32 = 0o170_000;
-const DIRECTORY: u32 = 0o040_000;
 
 /// The file system, and the table.
 pub(crate) struct CountedFs<F> {
@@ -26,16 +25,9 @@ pub(crate) struct CountedFs<F> {
     table: Arc<VersionTable>,
     /// The file system changes nothing, whatever it is asked.
     readonly: bool,
-    /// Inode numbers by nodeid, of which some may be missing: what has been told to the guest, until it forgets it. A
-    /// nodeid always stands for the same inode.
-    inodes: Mutex<HashMap<u64, u64>>,
-}
-
-/// Where a name leads.
-#[derive(Clone, Copy)]
-struct Found {
-    ino: u64,
-    is_directory: bool,
+    /// By nodeid, of which some may be missing. A nodeid always stands for the same inode, and the inode may be one that
+    /// cannot be asked any more, as it has no name.
+    inodes: Mutex<HashMap<u64, Known>>,
 }
 
 impl<F: FileSystem> CountedFs<F> {
@@ -43,205 +35,6 @@ impl<F: FileSystem> CountedFs<F> {
     pub(crate) fn new(inner: F, table: Arc<VersionTable>, readonly: bool) -> Self {
         Self { inner, table, readonly, inodes: Mutex::default() }
     }
-
-    fn inodes(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
-        self.inodes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn know(&self, entry: &Entry) {
-        self.inodes().insert(entry.inode, entry.attr.ino);
-    }
-
-    fn ino(&self, context: Context, nodeid: u64) -> io::Result<u64> {
-        if let Some(ino) = self.inodes().get(&nodeid) {
-            return Ok(*ino);
-        }
-        let (attr, _) = self.inner.getattr(context, nodeid.into(), None)?;
-        self.inodes().insert(nodeid, attr.ino);
-        Ok(attr.ino)
-    }
-
-    /// Takes back what a lookup has given, of which the guest is not told.
-    fn take_back(&self, context: Context, nodeid: u64) {
-        self.inner.forget(context, nodeid.into(), 1);
-        self.inodes().remove(&nodeid);
-    }
-
-    /// Where a name leads, if it is there.
-    fn look(&self, context: Context, parent: u64, name: &CStr) -> io::Result<Option<Found>> {
-        match self.inner.lookup(context, parent.into(), name) {
-            Ok(entry) => {
-                self.inner.forget(context, entry.inode.into(), 1);
-                Ok(Some(Found { ino: entry.attr.ino, is_directory: entry.attr.mode & FILE_TYPE == DIRECTORY }))
-            }
-            Err(error) if is(&error, Errno::NOENT) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Does what may change something. If it panics, nobody knows what it did.
-    fn attempt<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let unknown = Unknown(&self.table);
-        let result = change();
-        std::mem::forget(unknown);
-        result
-    }
-
-    /// Changes an inode, or fails half way.
-    fn change<T>(
-        &self,
-        context: Context,
-        nodeid: u64,
-        with_content: bool,
-        change: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
-        let ino = self.ino(context, nodeid);
-        let result = self.attempt(change);
-        match (&result, ino) {
-            (Err(error), _) if is(error, Errno::ROFS) => {}
-            // No such inode in this session.
-            (Err(error), Err(_)) if is(error, Errno::BADF) => {}
-            (_, Ok(ino)) => {
-                let keys = [Key::attributes(ino), Key::content(ino)];
-                self.table.publish(if with_content { &keys } else { &keys[..1] });
-            }
-            (_, Err(_)) => self.table.raise_floor(),
-        }
-        result
-    }
-
-    /// Makes a name, or fails half way; `linked` is the nodeid that it is made for, if that was there before.
-    fn make(
-        &self,
-        context: Context,
-        (parent, name): (u64, &CStr),
-        linked: Option<u64>,
-        make: impl FnOnce() -> io::Result<Entry>,
-    ) -> io::Result<Entry> {
-        let directory = self.ino(context, parent)?;
-        let mut keys = names_changed(directory, name).to_vec();
-        if let Some(nodeid) = linked {
-            keys.push(Key::attributes(self.ino(context, nodeid)?));
-        }
-        let names = self.table.lock_names([directory; 2]);
-        let result = self.attempt(make);
-        drop(names);
-        match &result {
-            Err(error) if is(error, Errno::EXIST) || is(error, Errno::ROFS) => {}
-            _ => self.table.publish(&keys),
-        }
-        result.inspect(|entry| self.know(entry))
-    }
-
-    /// Takes a name away.
-    fn remove(
-        &self,
-        context: Context,
-        (parent, name): (u64, &CStr),
-        remove: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
-        let directory = self.ino(context, parent)?;
-        let names = self.table.lock_names([directory; 2]);
-        let victim = self.look(context, parent, name);
-        let result = self.attempt(remove);
-        drop(names);
-        match (&result, victim) {
-            (Err(error), _) if did_nothing(error) => {}
-            (_, Ok(Some(victim))) => {
-                let mut keys = names_changed(directory, name).to_vec();
-                lost_a_name(victim, &mut keys);
-                self.table.publish(&keys);
-            }
-            _ => self.table.raise_floor(),
-        }
-        result
-    }
-
-    /// Opens what there is by a name, as CREATE does it.
-    fn open_existing(
-        &self,
-        context: Context,
-        (parent, name): (u64, &CStr),
-        kill_priv: bool,
-        flags: u32,
-    ) -> io::Result<(Entry, Option<F::Handle>, OpenOptions)> {
-        let mut entry = self.inner.lookup(context, parent.into(), name)?;
-        let open = || self.inner.open(context, entry.inode.into(), kill_priv, flags);
-        let opened = if truncates(flags) {
-            self.know(&entry);
-            self.change(context, entry.inode, true, open)
-        } else {
-            open().inspect(|_| self.table.publish(&[]))
-        };
-        let nodeid = entry.inode;
-        let (handle, options) = opened.inspect_err(|_| self.take_back(context, nodeid))?;
-        if truncates(flags) {
-            // As it is now.
-            let attr = self.inner.getattr(context, nodeid.into(), None);
-            (entry.attr, _) = attr.inspect_err(|_| self.take_back(context, nodeid))?;
-        }
-        Ok((entry, handle, options))
-    }
-}
-
-/// Raises the floor, unless it is forgotten.
-struct Unknown<'a>(&'a VersionTable);
-
-impl Drop for Unknown<'_> {
-    fn drop(&mut self) {
-        self.0.raise_floor();
-    }
-}
-
-fn names_changed(directory: u64, name: &CStr) -> [Key; 3] {
-    [Key::name(directory, name.to_bytes()), Key::content(directory), Key::attributes(directory)]
-}
-
-/// What becomes of an inode that loses a name: a directory is gone then, with all names in it.
-fn lost_a_name(victim: Found, keys: &mut Vec<Key>) {
-    keys.push(Key::attributes(victim.ino));
-    if victim.is_directory {
-        keys.push(Key::content(victim.ino));
-    }
-}
-
-/// What becomes of an inode that is moved between directories.
-fn moved(inode: Found, from: u64, to: u64, keys: &mut Vec<Key>) {
-    keys.push(Key::attributes(inode.ino));
-    if inode.is_directory && from != to {
-        keys.extend([Key::name(inode.ino, b".."), Key::content(inode.ino)]);
-    }
-}
-
-fn is(error: &io::Error, errno: Errno) -> bool {
-    error.raw_os_error() == Some(errno.raw_os_error())
-}
-
-/// Whether a request that is one system call has changed nothing when it fails so. Others may have been done and not be
-/// known to be, as on file systems behind a network.
-fn did_nothing(error: &io::Error) -> bool {
-    const BEFORE: [Errno; 15] = [
-        Errno::ACCESS,
-        Errno::BADF,
-        Errno::BUSY,
-        Errno::EXIST,
-        Errno::INVAL,
-        Errno::ISDIR,
-        Errno::LOOP,
-        Errno::NAMETOOLONG,
-        Errno::NOENT,
-        Errno::NOTDIR,
-        Errno::NOTEMPTY,
-        Errno::NOSYS,
-        Errno::PERM,
-        Errno::ROFS,
-        Errno::XDEV,
-    ];
-    BEFORE.iter().any(|errno| is(error, *errno))
-}
-
-fn truncates(flags: u32) -> bool {
-    flags & OFlags::TRUNC.bits() != 0
 }
 
 impl<F: FileSystem> FileSystem for CountedFs<F> {
@@ -261,17 +54,14 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
     fn forget(&self, context: Context, nodeid: Self::Inode, count: u64) {
         let nodeid = nodeid.into();
         self.inner.forget(context, nodeid.into(), count);
-        self.inodes().remove(&nodeid);
+        self.unknow(nodeid, count);
     }
 
     fn batch_forget(&self, context: Context, requests: Vec<(Self::Inode, u64)>) {
         let requests: Vec<(u64, u64)> = requests.into_iter().map(|(nodeid, count)| (nodeid.into(), count)).collect();
         let again = requests.iter().map(|(nodeid, count)| ((*nodeid).into(), *count)).collect();
         self.inner.batch_forget(context, again);
-        let mut inodes = self.inodes();
-        for (nodeid, _) in requests {
-            inodes.remove(&nodeid);
-        }
+        requests.iter().for_each(|(nodeid, count)| self.unknow(*nodeid, *count));
     }
 
     fn setattr(
@@ -283,7 +73,7 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
         valid: SetattrValid,
     ) -> io::Result<(Attr, Duration)> {
         let nodeid = nodeid.into();
-        self.change(context, nodeid, valid.contains(SetattrValid::SIZE), || {
+        self.change(self.ino(context, nodeid), valid.contains(SetattrValid::SIZE), || {
             self.inner.setattr(context, nodeid.into(), attr, handle, valid)
         })
     }
@@ -395,7 +185,7 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
             return self.inner.open(context, nodeid, kill_priv, flags);
         }
         let nodeid = nodeid.into();
-        self.change(context, nodeid, true, || self.inner.open(context, nodeid.into(), kill_priv, flags))
+        self.change(self.ino(context, nodeid), true, || self.inner.open(context, nodeid.into(), kill_priv, flags))
     }
 
     fn create(
@@ -449,7 +239,7 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
         flags: u32,
     ) -> io::Result<usize> {
         let nodeid = nodeid.into();
-        self.change(context, nodeid, true, || {
+        self.change(self.ino(context, nodeid), true, || {
             let nodeid = nodeid.into();
             self.inner.write(context, nodeid, handle, reader, size, offset, lock_owner, delayed, kill_priv, flags)
         })
@@ -465,7 +255,7 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
         length: u64,
     ) -> io::Result<()> {
         let nodeid = nodeid.into();
-        self.change(context, nodeid, true, || {
+        self.change(self.ino(context, nodeid), true, || {
             self.inner.fallocate(context, nodeid.into(), handle, mode, offset, length)
         })
     }
@@ -483,7 +273,7 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
         flags: u64,
     ) -> io::Result<usize> {
         let to = to.into();
-        self.change(context, to, true, || {
+        self.change(self.ino(context, to), true, || {
             let to = to.into();
             self.inner.copyfilerange(context, from, from_handle, from_offset, to, to_handle, to_offset, length, flags)
         })
@@ -499,12 +289,14 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
         more: SetxattrFlags,
     ) -> io::Result<()> {
         let nodeid = nodeid.into();
-        self.change(context, nodeid, false, || self.inner.setxattr(context, nodeid.into(), name, value, flags, more))
+        self.change(self.ino(context, nodeid), false, || {
+            self.inner.setxattr(context, nodeid.into(), name, value, flags, more)
+        })
     }
 
     fn removexattr(&self, context: Context, nodeid: Self::Inode, name: &CStr) -> io::Result<()> {
         let nodeid = nodeid.into();
-        self.change(context, nodeid, false, || self.inner.removexattr(context, nodeid.into(), name))
+        self.change(self.ino(context, nodeid), false, || self.inner.removexattr(context, nodeid.into(), name))
     }
 
     pass_on! {
