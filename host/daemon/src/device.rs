@@ -162,7 +162,7 @@ fn give_back(vring: &mut State, head: u16, written: usize, event_index: bool) ->
 
 /// `virtiofsd` changes the working directory and the umask for moments. They belong to all threads of a process, unless
 /// each asks for its own.
-fn alone_with_the_working_directory() -> io::Result<()> {
+pub(crate) fn alone_with_the_working_directory() -> io::Result<()> {
     thread_local!(static ALONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
     if !ALONE.get() {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)?;

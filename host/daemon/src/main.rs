@@ -22,6 +22,7 @@ mod faults;
 mod files;
 mod gate;
 mod glob;
+mod host_changes;
 mod listener;
 mod mapping;
 mod marked_fs;
