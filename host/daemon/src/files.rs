@@ -96,22 +96,32 @@ impl<F: FileSystem + Send + Sync> Files for Tree<F> {
     }
 
     fn opened(&self, context: Context, nodeid: u64, handle: u64) -> Result<File, Errno> {
-        let mut taken = None;
-        // `virtiofsd` shows a file to nobody but who reads from it into a reply.
-        let read = self.inner.read(context, nodeid.into(), handle.into(), Take(&mut taken), 0, 0, None, 0);
-        read.map_err(|error| errno(&error))?;
-        taken.ok_or(Errno::BADF)
+        opened(&*self.inner, context, nodeid, handle)
     }
 
     fn open(&self, context: Context, nodeid: u64, access: OFlags) -> Result<File, Errno> {
-        let opened = self.inner.open(context, nodeid.into(), false, access.bits());
-        let (handle, _) = opened.map_err(|error| errno(&error))?;
-        let handle: u64 = handle.ok_or(Errno::BADF)?.into();
-        let file = self.opened(context, nodeid, handle);
-        let released = self.inner.release(context, nodeid.into(), access.bits(), handle.into(), false, false, None);
-        released.map_err(|error| errno(&error))?;
-        file
+        open(&*self.inner, context, nodeid, access)
     }
+}
+
+/// See [`Files::opened`].
+fn opened<F: FileSystem>(inner: &F, context: Context, nodeid: u64, handle: u64) -> Result<File, Errno> {
+    let mut taken = None;
+    // `virtiofsd` shows a file to nobody but who reads from it into a reply.
+    let read = inner.read(context, nodeid.into(), handle.into(), Take(&mut taken), 0, 0, None, 0);
+    read.map_err(|error| errno(&error))?;
+    taken.ok_or(Errno::BADF)
+}
+
+/// See [`Files::open`]; also for directories.
+pub(crate) fn open<F: FileSystem>(inner: &F, context: Context, nodeid: u64, access: OFlags) -> Result<File, Errno> {
+    let result = inner.open(context, nodeid.into(), false, access.bits());
+    let (handle, _) = result.map_err(|error| errno(&error))?;
+    let handle: u64 = handle.ok_or(Errno::BADF)?.into();
+    let file = opened(inner, context, nodeid, handle);
+    let released = inner.release(context, nodeid.into(), access.bits(), handle.into(), false, false, None);
+    released.map_err(|error| errno(&error))?;
+    file
 }
 
 /// Takes a duplicate of the file that it is asked to read from, and reads nothing.

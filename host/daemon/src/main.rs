@@ -6,7 +6,8 @@
 //! - [`device`]: the vhost-user back end, whose queues have a thread each, and [`gate`]s to stop them by.
 //! - [`requests`]: each request on its way; [`faults`] that are injected; [`statistics`], and their [`report`].
 //! - [`files`]: the tree; [`marked_fs`]: files marked for DAX by a [`dax_rule`].
-//! - [`version_table`]: the metadata version table; [`counted_fs`]: which request changes what.
+//! - [`version_table`]: the metadata version table; [`counted_fs`]: which request changes what; [`host_changes`]: what the
+//!   host changes by itself, of what [`watched_fs`] hands out.
 //! - [`mapping`]: SETUPMAPPING and REMOVEMAPPING; [`window`]: what is mapped; [`regions`]: where that lies.
 //! - [`bridge`]: between the versions of `vm-memory` and `virtio-queue` of both worlds. It and
 //!   `version_table::memory` are the only modules with `unsafe`.
@@ -36,6 +37,7 @@ mod sandbox;
 mod serve;
 mod statistics;
 mod version_table;
+mod watched_fs;
 mod window;
 
 use options::{Command, HELP};

@@ -2,6 +2,7 @@
 
 use crate::dax_rule::DaxRule;
 use crate::faults::Fault;
+use crate::host_changes::Way;
 use crate::regions::MapAlignment;
 use crate::version_table;
 use log::LevelFilter;
@@ -47,6 +48,7 @@ pub(crate) struct Options {
     pub(crate) dax: DaxRule,
     pub(crate) map_past_eof: bool,
     pub(crate) version_table: Option<version_table::Target>,
+    pub(crate) host_changes: Way,
     pub(crate) readonly: bool,
     pub(crate) cache: CachePolicy,
     pub(crate) writeback: bool,
@@ -86,7 +88,7 @@ impl Command {
 
         let (mut shared_dir, mut socket) = (None, None);
         let (mut dax, mut map_alignment, mut max_maps) = (None, None, None);
-        let mut version_table_size = None;
+        let (mut version_table_size, mut host_changes) = (None, None);
         let mut options = Options {
             shared_dir: String::new(),
             socket: PathBuf::new(),
@@ -98,6 +100,7 @@ impl Command {
             dax: DaxRule::Never,
             map_past_eof: false,
             version_table: None,
+            host_changes: Way::Auto,
             readonly: false,
             cache: CachePolicy::Auto,
             writeback: false,
@@ -135,6 +138,7 @@ impl Command {
                 Long("map-past-eof") => options.map_past_eof = true,
                 Long("version-table") => options.version_table = Some(version_table(parser.value()?)?),
                 Long("version-table-size") => version_table_size = Some(parser.value()?.parse_with(table_size)?),
+                Long("host-changes") => host_changes = Some(parser.value()?.parse_with(Way::parse)?),
                 Long("readonly") => options.readonly = true,
                 Long("cache") => options.cache = parser.value()?.parse_with(CachePolicy::from_str)?,
                 Long("writeback") => options.writeback = true,
@@ -177,6 +181,10 @@ impl Command {
             (Some(version_table::Target::Shared(_, size)), Some(wanted)) => *size = wanted,
             _ => return Err("--version-table-size needs --version-table PATH".into()),
         }
+        if host_changes.is_some() && options.version_table.is_none() {
+            return Err("--host-changes needs --version-table".into());
+        }
+        options.host_changes = host_changes.unwrap_or(options.host_changes);
         if options.version_table.is_some() && !options.announce_submounts {
             return Err("--version-table goes by inode numbers, which --no-announce-submounts makes ambiguous".into());
         }

@@ -103,6 +103,8 @@ fn wrong_arguments_are_named() {
         ("--window 1M --map-past-eof --readonly", "--readonly forbids"),
         ("--map-past-eof", "--map-past-eof needs --window"),
         ("--dax always", "--dax needs --window"),
+        ("--host-changes none", "--host-changes needs --version-table"),
+        ("--version-table 1M --host-changes some", "fanotify, inotify or none"),
         ("--max-maps 3", "--max-maps needs --window"),
         ("--map-alignment 4K", "--map-alignment needs --window"),
         ("--version-table 8191", "from 8K"),

@@ -2,15 +2,19 @@
 //! the file system in it.
 
 use crate::counted_fs::CountedFs;
+use crate::dax_rule::DaxRule;
 use crate::files::{Files, Tree};
+use crate::host_changes::HostChanges;
 use crate::options::Options;
-use crate::version_table::VersionTable;
+use crate::version_table::{VersionTable, Watch};
+use crate::watched_fs::WatchedFs;
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use virtiofsd::filesystem::FileSystem;
 use virtiofsd::passthrough::read_only::PassthroughFsRo;
 use virtiofsd::passthrough::{CachePolicy, Config, InodeFileHandlesMode, PassthroughFs};
 use virtiofsd::sandbox::Sandbox;
@@ -21,17 +25,24 @@ const OWN_DESCRIPTORS: u64 = 700;
 /// What virtiofsd keeps of root's capabilities.
 const CAPABILITIES: [&str; 8] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID", "MKNOD", "SETFCAP"];
 
+/// What is served.
+pub(crate) struct Served {
+    pub(crate) files: Box<dyn Files>,
+    /// What is to be done between two beats of the table, if there is one.
+    pub(crate) watch: Option<Watch>,
+}
+
 /// Raises the limit of open files, enters the sandbox, gives up capabilities, and makes the file system. With
 /// namespaces the process that returns is a child of the one that called, which waits for it and ends as it ends.
 ///
-/// No other thread may run. `window` tells the file system whether a front end has a window; what guests change is counted
-/// in `table`.
+/// No other thread may run. `window` tells the file system whether a front end has a window; what guests and the
+/// host change is counted in `table`.
 pub(crate) fn enter(
     options: &Options,
     listener: &UnixListener,
     window: Arc<AtomicBool>,
-    table: Option<Arc<VersionTable>>,
-) -> Result<Box<dyn Files>, String> {
+    table: Option<(Arc<VersionTable>, HostChanges)>,
+) -> Result<Served, String> {
     if !Path::new(&options.shared_dir).is_dir() {
         return Err(format!("--shared-dir: {} is no directory", options.shared_dir));
     }
@@ -80,19 +91,31 @@ pub(crate) fn enter(
         give_up_capabilities(options)?;
     }
     let no_files = |error| format!("{} cannot be served: {error}", options.shared_dir);
-    let dax = options.dax.clone();
-    Ok(match (options.readonly, table) {
-        (true, None) => Box::new(Tree::new(PassthroughFsRo::new(config).map_err(no_files)?, dax, window)),
-        (false, None) => Box::new(Tree::new(PassthroughFs::new(config).map_err(no_files)?, dax, window)),
-        (true, Some(table)) => {
-            let file_system = PassthroughFsRo::new(config).map_err(no_files)?;
-            Box::new(Tree::new(CountedFs::new(file_system, table, true), dax, window))
-        }
-        (false, Some(table)) => {
-            let file_system = PassthroughFs::new(config).map_err(no_files)?;
-            Box::new(Tree::new(CountedFs::new(file_system, table, false), dax, window))
-        }
+    let (dax, readonly) = (options.dax.clone(), options.readonly);
+    Ok(match (readonly, table) {
+        (true, None) => unwatched(Tree::new(PassthroughFsRo::new(config).map_err(no_files)?, dax, window)),
+        (false, None) => unwatched(Tree::new(PassthroughFs::new(config).map_err(no_files)?, dax, window)),
+        (true, Some(table)) => watched(PassthroughFsRo::new(config).map_err(no_files)?, table, readonly, dax, window),
+        (false, Some(table)) => watched(PassthroughFs::new(config).map_err(no_files)?, table, readonly, dax, window),
     })
+}
+
+fn unwatched(files: impl Files + 'static) -> Served {
+    Served { files: Box::new(files), watch: None }
+}
+
+/// Changes are counted: those that guests make, and those of the host.
+fn watched<F: FileSystem + Send + Sync + 'static>(
+    file_system: F,
+    (table, changes): (Arc<VersionTable>, HostChanges),
+    readonly: bool,
+    dax: DaxRule,
+    window: Arc<AtomicBool>,
+) -> Served {
+    let counted = CountedFs::new(file_system, table.clone(), readonly);
+    let watched = WatchedFs::new(counted, changes, table);
+    let watch = Some(watched.watch());
+    Served { files: Box::new(Tree::new(watched, dax, window)), watch }
 }
 
 fn give_up_capabilities(options: &Options) -> Result<(), String> {

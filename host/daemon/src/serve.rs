@@ -2,17 +2,19 @@
 
 use crate::bridge::{Gone, Memory};
 use crate::device::Device;
+use crate::host_changes::HostChanges;
 use crate::listener::listen;
 use crate::mapping::{Descriptors, Limits};
 use crate::options::Options;
 use crate::regions::Regions;
 use crate::report::Report;
 use crate::requests::Requests;
-use crate::sandbox;
+use crate::sandbox::{self, Served};
 use crate::statistics::Statistics;
-use crate::version_table;
+use crate::version_table::{self, Target, VersionTable};
 use crate::window::Rules;
 use nix::sys::signal::{SigSet, Signal};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use vhost::vhost_user::{Error as VhostError, Listener};
@@ -24,15 +26,16 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
     let report = Arc::new(Report::open(options.stats.as_ref())?);
     let listener = listen(&options.socket)?;
     let has_window = Arc::new(AtomicBool::new(false));
-    let table = options.version_table.as_ref().map(version_table::open).transpose()?.map(Arc::new);
-    let files = sandbox::enter(&options, &listener, has_window.clone(), table.clone())?;
+    let counted = options.version_table.as_ref().map(|target| open_table(target, &options)).transpose()?;
+    let table = counted.as_ref().map(|(table, _)| table.clone());
+    let Served { files, watch } = sandbox::enter(&options, &listener, has_window.clone(), counted)?;
 
     // From here on there are threads. They inherit the blocked signals.
     let statistics = Arc::new(Statistics::default());
     end_with_signals(report.clone(), statistics.clone())?;
     report.start(statistics.clone()).map_err(|error| format!("no thread for the statistics: {error}"))?;
-    if let Some(table) = &table {
-        let started = table.start(version_table::nothing_to_watch());
+    if let (Some(table), Some(watch)) = (&table, watch) {
+        let started = table.start(watch);
         started.map_err(|error| format!("no thread for the version table: {error}"))?;
     }
     let sizes = options.map_past_eof.then(|| Arc::new(RwLock::new(())));
@@ -68,6 +71,15 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
         serve_one(&device, &mut listener, &statistics)?;
         report.tell_now(&statistics);
     }
+}
+
+/// Begins to watch what the host changes, and then makes the table, or joins it: what was not watched before is void then.
+fn open_table(target: &Target, options: &Options) -> Result<(Arc<VersionTable>, HostChanges), String> {
+    let is_shared = matches!(target, Target::Shared(..));
+    let changes = HostChanges::begin(options.host_changes, Path::new(&options.shared_dir), is_shared)
+        .map_err(|error| format!("--host-changes: {error}"))?;
+    let table = version_table::open(target, changes.flags())?;
+    Ok((Arc::new(table), changes))
 }
 
 /// Serves one front end from its connection to its end.

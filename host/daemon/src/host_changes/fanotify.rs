@@ -3,6 +3,7 @@
 use super::Sink;
 use super::handles::Layout;
 use super::keys::Keys;
+use super::known::Known;
 use super::records::{self, Event, Handle, Place};
 use nix::sys::fanotify::{EventFFlags, Fanotify as Group, InitFlags, MarkFlags, MaskFlags};
 use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
@@ -27,15 +28,17 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(crate) struct Fanotify {
     group: Group,
     layout: Layout,
+    /// `None` if everything is counted.
+    known: Option<Known>,
 }
 
 impl Fanotify {
-    /// Watches the file system that `shared_dir` is on.
+    /// Watches the file system that `shared_dir` is on. What others know is counted as well if the table `is_shared`.
     ///
     /// # Errors
     ///
     /// This user, kernel or file system cannot do it, or how the file system makes handles is not known.
-    pub(crate) fn begin(shared_dir: &Path) -> Result<Self, String> {
+    pub(crate) fn begin(shared_dir: &Path, is_shared: bool) -> Result<Self, String> {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("no fanotify: {what}: {error}");
         let directory = open(shared_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let directory = directory.map_err(|error| failed(&shared_dir.to_string_lossy(), &error))?;
@@ -48,7 +51,12 @@ impl Fanotify {
             group.mark(MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM, CHANGES, &directory, Some(c"."));
         marked.map_err(|error| failed("fanotify_mark", &error))?;
         let is_known = tells(layout, directory.as_fd()).map_err(|error| failed("a trial", &error))?;
-        if is_known { Ok(Self { group, layout }) } else { Err(unknown()) }
+        if is_known { Ok(Self { group, layout, known: (!is_shared).then(Known::default) }) } else { Err(unknown()) }
+    }
+
+    /// What the guest knows, if nothing else is counted.
+    pub(super) fn known(&self) -> Option<&Known> {
+        self.known.as_ref()
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -64,7 +72,7 @@ impl Fanotify {
     /// Counts all that has come but for what process `own` did.
     pub(super) fn count_others(&self, own: i32, sink: &dyn Sink) -> io::Result<()> {
         each_read(&self.group, |mut bytes| {
-            let mut keys = Keys::default();
+            let mut keys = Keys::of(self.known.as_ref().map(Known::certain));
             let mut is_told = true;
             while !bytes.is_empty() {
                 match records::take(&mut bytes) {
@@ -122,7 +130,7 @@ fn tells(layout: Layout, directory: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 /// Adds what an event concerns. `None` if that is not known, or not all.
-fn concerned(layout: Layout, event: &Event<'_>, keys: &mut Keys) -> Option<()> {
+fn concerned(layout: Layout, event: &Event<'_>, keys: &mut Keys<'_>) -> Option<()> {
     let has = |flags: MaskFlags| event.mask & flags.bits() != 0;
     if has(MaskFlags::FAN_Q_OVERFLOW) {
         log::warn!("changes on the host came too fast: nothing that guests keep is believed");

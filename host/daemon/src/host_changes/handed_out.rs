@@ -1,13 +1,16 @@
 //! What a guest was told of, as far as it may still know it: inodes, and the names that may lead to them.
 //!
-//! A name is kept as long as its inode, also when it was removed or leads to another one by then: events come late, and who
-//! has a file open goes on to change it by the name it had.
+//! A name is kept as long as its inode, also when it was removed or leads to another one by then: events come late, and
+//! who has a file open goes on to change it by the name it had.
 
 use super::Found;
 use std::collections::{HashMap, HashSet};
 
 /// What inotify calls a watched directory.
 pub(super) type Watch = i32;
+
+/// A name in a directory.
+pub(super) type Named = (Watch, Box<[u8]>);
 
 /// More names than these an inode gets from renames only; what has more is not followed.
 const MOST_NAMES: usize = 16;
@@ -26,7 +29,7 @@ struct Inode {
     /// How often the guest was told of it.
     lookups: u64,
     watch: Option<Watch>,
-    names: Vec<(Watch, Box<[u8]>)>,
+    names: Vec<Named>,
     /// Changes of it are not told.
     is_marked: bool,
 }
@@ -47,8 +50,8 @@ pub(super) struct Released {
 }
 
 impl HandedOut {
-    /// The guest is told of an inode, once more. Whether it is a directory that is neither watched, nor known for one that
-    /// cannot be.
+    /// The guest is told of an inode, once more. Whether it is a directory that is neither watched, nor known for one
+    /// that cannot be.
     pub(super) fn add(&mut self, found: Found) -> bool {
         let new = Inode {
             ino: found.ino,
@@ -188,7 +191,7 @@ impl HandedOut {
     }
 
     /// All that is followed by names.
-    pub(super) fn followed(&self) -> Vec<(u64, Vec<(Watch, Box<[u8]>)>)> {
+    pub(super) fn followed(&self) -> Vec<(u64, Vec<Named>)> {
         let followed = self.inodes.iter().filter(|(_, inode)| !inode.names.is_empty());
         followed.map(|(nodeid, inode)| (*nodeid, inode.names.clone())).collect()
     }

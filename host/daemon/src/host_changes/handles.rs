@@ -1,8 +1,8 @@
 //! Inode numbers in file handles.
 //!
-//! An event names inodes by handles. To open one takes a right that the sandbox may have given up, and cannot be done when
-//! the inode is gone, as it is after its last name was removed. So handles are taken apart, on file systems where it is
-//! known what they are made of.
+//! An event names inodes by handles. To open one takes a right that the sandbox may have given up, and cannot be done
+//! when the inode is gone, as it is after its last name was removed. So handles are taken apart, on file systems where
+//! it is known what they are made of.
 
 use super::records::Handle;
 

@@ -1,13 +1,13 @@
 //! Directories that were handed out, watched by inotify, which tells names in them.
 //!
-//! What a name led to is remembered ([`HandedOut`]). An inode that may be changed by a name that is not known is marked:
-//! one with several links, or one that was moved to where nobody watches.
+//! What a name led to is remembered ([`HandedOut`]). An inode that may be changed by a name that is not known is
+//! marked: one with several links, or one that was moved to where nobody watches.
 //!
 //! Who did it is not told: what this process does is counted twice, which costs guests a message.
 
-use super::handed_out::{HandedOut, Released, Watch};
+use super::handed_out::{HandedOut, Named, Released, Watch};
 use super::keys::Keys;
-use super::{Found, Sink, Tree};
+use super::{Directories, Found, Sink};
 use crate::device::alone_with_the_working_directory;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{Mode, OFlags};
@@ -42,7 +42,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// `asking`, then `state`.
 pub(crate) struct Inotify {
     descriptor: OwnedFd,
-    /// Requests read what is written when events are counted: of what they are about to hand out no event may be missed.
+    /// Requests read what is written when events are counted: of what they are about to hand out no event may be
+    /// missed.
     asking: RwLock<()>,
     state: Mutex<State>,
 }
@@ -67,13 +68,14 @@ type Name = (Watch, CString);
 /// What is found out while events are counted.
 #[derive(Default)]
 struct Count {
-    keys: Keys,
+    keys: Keys<'static>,
     is_unknown: bool,
     /// Events were lost, and with them what names lead to.
     has_lost: bool,
     /// New names, which may be those of known inodes.
     unseen: HashSet<Name>,
-    /// Those that were looked at. What was true then may not have been true when they were made, if more is told of them.
+    /// Those that were looked at. What was true then may not have been true when they were made, if more is told of
+    /// them.
     seen: HashSet<Name>,
 }
 
@@ -95,10 +97,10 @@ impl Inotify {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn root(&self, root: Found, tree: &dyn Tree) {
+    pub(super) fn root(&self, root: Found, directories: &dyn Directories) {
         let state = &mut *self.state();
         if state.known.add(root) {
-            self.watch(state, root.nodeid, tree);
+            self.watch(state, root.nodeid, directories);
         }
     }
 
@@ -116,7 +118,7 @@ impl Inotify {
         directory: u64,
         name: &CStr,
         found: Found,
-        tree: &dyn Tree,
+        directories: &dyn Directories,
         sink: &dyn Sink,
     ) -> bool {
         let state = &mut *self.state();
@@ -129,7 +131,7 @@ impl Inotify {
             watch.and_then(|watch| state.known.named(found.nodeid, watch, name.to_bytes()))
         };
         marked.into_iter().for_each(|ino| sink.mark(ino));
-        is_to_be_watched && self.watch(state, found.nodeid, tree)
+        is_to_be_watched && self.watch(state, found.nodeid, directories)
     }
 
     pub(super) fn forgotten(&self, nodeid: u64, count: u64, sink: &dyn Sink) {
@@ -146,15 +148,17 @@ impl Inotify {
     }
 
     /// Watches a directory. Whether that could be done.
-    fn watch(&self, state: &mut State, nodeid: u64, tree: &dyn Tree) -> bool {
-        match tree.open_directory(nodeid).and_then(|directory| self.add_watch(&directory)) {
+    fn watch(&self, state: &mut State, nodeid: u64, directories: &dyn Directories) -> bool {
+        match directories.open_directory(nodeid).and_then(|directory| self.add_watch(&directory)) {
             Ok(watch) => state.known.watched(nodeid, watch),
+            // It is gone, which the watch of its parent tells.
+            Err(error) if is_gone(&error) => return false,
             Err(error) => {
                 state.known.not_watched(nodeid);
                 if !std::mem::replace(&mut state.has_complained, true) {
                     log::warn!(
-                        "a directory cannot be watched: {error}. While a guest knows such ones, it may believe nothing for \
-                         longer than a tenth of a second. The limit is in /proc/sys/fs/inotify/max_user_watches"
+                        "a directory cannot be watched: {error}. While a guest knows such ones, it may believe nothing \
+                         for longer than a tenth of a second. The limit is in /proc/sys/fs/inotify/max_user_watches"
                     );
                 }
                 return false;
@@ -163,8 +167,8 @@ impl Inotify {
         true
     }
 
-    /// Adds a watch by way of the working directory: the sandbox has no `/proc`, and there is no other way to name what is
-    /// open.
+    /// Adds a watch by way of the working directory: the sandbox has no `/proc`, and there is no other way to name what
+    /// is open.
     fn add_watch(&self, directory: &impl AsFd) -> io::Result<Watch> {
         alone_with_the_working_directory()?;
         let here = rustix::fs::open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -175,20 +179,20 @@ impl Inotify {
     }
 
     /// See [`super::HostChanges::count`].
-    pub(super) fn count(&self, tree: &dyn Tree, sink: &dyn Sink) -> io::Result<()> {
+    pub(super) fn count(&self, directories: &dyn Directories, sink: &dyn Sink) -> io::Result<()> {
         let _alone = self.asking.write().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *self.state();
         let mut count = Count::default();
         for _ in 0..MOST_ROUNDS {
             self.read(|event| state.event(event, &mut count, sink))?;
             if std::mem::take(&mut count.has_lost) {
-                state.find_again(tree, sink);
+                state.find_again(directories, sink);
             }
             if count.unseen.is_empty() {
                 break;
             }
             for name in std::mem::take(&mut count.unseen) {
-                state.look(&name, &mut count, tree, sink);
+                state.look(&name, &mut count, directories, sink);
                 count.seen.insert(name);
             }
         }
@@ -222,6 +226,10 @@ impl Inotify {
         }
         Ok(())
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::STALE | Errno::NOENT))
 }
 
 impl State {
@@ -297,8 +305,8 @@ impl State {
     }
 
     /// Looks what a new name leads to: it may be a further link.
-    fn look(&mut self, (watch, name): &Name, count: &mut Count, tree: &dyn Tree, sink: &dyn Sink) {
-        let found = self.known.nodeid(*watch).and_then(|directory| tree.look(directory, name).ok());
+    fn look(&mut self, (watch, name): &Name, count: &mut Count, directories: &dyn Directories, sink: &dyn Sink) {
+        let found = self.known.nodeid(*watch).and_then(|directory| directories.look(directory, name).ok());
         let Some(found) = found else {
             count.is_unknown = true;
             return;
@@ -314,11 +322,11 @@ impl State {
     }
 
     /// Marks what is not any more where it was, after events were lost.
-    fn find_again(&mut self, tree: &dyn Tree, sink: &dyn Sink) {
+    fn find_again(&mut self, directories: &dyn Directories, sink: &dyn Sink) {
         for (nodeid, names) in self.known.followed() {
-            let leads_to_it = |(watch, name): &(Watch, Box<[u8]>)| {
+            let leads_to_it = |(watch, name): &Named| {
                 let name = CString::new(&**name).ok()?;
-                let found = tree.look(self.known.nodeid(*watch)?, &name).ok()?;
+                let found = directories.look(self.known.nodeid(*watch)?, &name).ok()?;
                 (found.nodeid == nodeid && (found.is_directory || found.links == 1)).then_some(())
             };
             if !names.iter().any(|name| leads_to_it(name).is_some()) {

@@ -3,19 +3,27 @@
 //! - [`fanotify`]: whole file systems are watched, which takes root's rights and a file system whose file handles
 //!   tell inode numbers ([`handles`]). What is told is in [`records`].
 //! - [`inotify`]: each directory that is handed out is watched, and [`handed_out`] remembers what its names led to.
-//! - [`keys`]: what an event concerns.
+//! - [`known`]: what is left out.
+//! - [`keys`]: what an event concerns. [`counting`]: all that in the version table.
+//!
+//! [`crate::watched_fs`] says what guests are told of.
 
+mod counting;
 mod fanotify;
 mod handed_out;
 mod handles;
 mod inotify;
 mod keys;
+mod known;
 mod records;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use counting::Counting;
+
 use fanotify::Fanotify;
 use inotify::Inotify;
+use known::Known;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -63,8 +71,8 @@ pub(crate) trait Sink {
     fn unmark(&self, ino: u64);
 }
 
-/// The tree that is served, as far as inotify has to look at it.
-pub(crate) trait Tree {
+/// The directories that are served, as far as inotify has to look at them.
+pub(crate) trait Directories: Send + Sync {
     /// Opens a directory that was handed out, to read.
     fn open_directory(&self, nodeid: u64) -> io::Result<File>;
 
@@ -84,23 +92,25 @@ pub(crate) struct Found {
 /// What tells of changes.
 pub(crate) enum HostChanges {
     Fanotify(Fanotify),
-    Inotify(Inotify),
+    Inotify(Box<Inotify>),
     Nothing,
 }
 
 impl HostChanges {
-    /// Begins to watch, before the sandbox is entered: marks of whole file systems are made while root's rights are there.
+    /// Begins to watch, before the sandbox is entered: marks of whole file systems are made while root's rights are
+    /// there. What guests of others know is counted as well, if it can be, and if the table `is_shared`.
     ///
     /// # Errors
     ///
     /// What was asked for cannot be had.
-    pub(crate) fn begin(way: Way, shared_dir: &Path) -> Result<Self, String> {
-        let inotify = || Inotify::begin().map(Self::Inotify).map_err(|error| format!("no inotify: {error}"));
+    pub(crate) fn begin(way: Way, shared_dir: &Path, is_shared: bool) -> Result<Self, String> {
+        let inotify =
+            || Inotify::begin().map(Box::new).map(Self::Inotify).map_err(|error| format!("no inotify: {error}"));
         match way {
             Way::None => Ok(Self::Nothing),
             Way::Inotify => inotify(),
-            Way::Fanotify => Fanotify::begin(shared_dir).map(Self::Fanotify),
-            Way::Auto => Fanotify::begin(shared_dir).map(Self::Fanotify).or_else(|why| {
+            Way::Fanotify => Fanotify::begin(shared_dir, is_shared).map(Self::Fanotify),
+            Way::Auto => Fanotify::begin(shared_dir, is_shared).map(Self::Fanotify).or_else(|why| {
                 log::info!("changes on the host are found by inotify: {why}");
                 inotify()
             }),
@@ -130,35 +140,40 @@ impl HostChanges {
     /// # Locking
     ///
     /// Waits for requests that [`Self::asking`] holds up.
-    pub(crate) fn count(&self, tree: &dyn Tree, sink: &dyn Sink) -> io::Result<()> {
+    pub(crate) fn count(&self, directories: &dyn Directories, sink: &dyn Sink) -> io::Result<()> {
         match self {
             Self::Fanotify(fanotify) => fanotify.count(sink),
-            Self::Inotify(inotify) => inotify.count(tree, sink),
+            Self::Inotify(inotify) => inotify.count(directories, sink),
             Self::Nothing => Ok(()),
         }
     }
 
-    /// To be held from before a request looks at what its reply will hand out until that was
-    /// [told](Self::handed_out).
+    /// To be held from before a request looks at what its reply will hand out until that was [told](Self::handed_out):
+    /// no event of it is counted meanwhile, as if nobody knew of it.
     pub(crate) fn asking(&self) -> Option<RwLockReadGuard<'_, ()>> {
         match self {
+            Self::Fanotify(fanotify) => fanotify.known().map(Known::asking),
             Self::Inotify(inotify) => Some(inotify.asking()),
-            Self::Fanotify(_) | Self::Nothing => None,
+            Self::Nothing => None,
         }
     }
 
     /// A session begins, before its first reply.
-    pub(crate) fn session_begins(&self, root: Found, tree: &dyn Tree, sink: &dyn Sink) {
-        if let Self::Inotify(inotify) = self {
-            inotify.session_ends(sink);
-            inotify.root(root, tree);
+    pub(crate) fn session_begins(&self, root: Found, directories: &dyn Directories, sink: &dyn Sink) {
+        self.session_ends(sink);
+        match self {
+            Self::Fanotify(fanotify) => fanotify.known().into_iter().for_each(|known| known.add(root)),
+            Self::Inotify(inotify) => inotify.root(root, directories),
+            Self::Nothing => {}
         }
     }
 
     /// A session has ended.
     pub(crate) fn session_ends(&self, sink: &dyn Sink) {
-        if let Self::Inotify(inotify) = self {
-            inotify.session_ends(sink);
+        match self {
+            Self::Fanotify(fanotify) => fanotify.known().into_iter().for_each(Known::clear),
+            Self::Inotify(inotify) => inotify.session_ends(sink),
+            Self::Nothing => {}
         }
     }
 
@@ -170,19 +185,25 @@ impl HostChanges {
         directory: u64,
         name: &CStr,
         found: Found,
-        tree: &dyn Tree,
+        directories: &dyn Directories,
         sink: &dyn Sink,
     ) -> bool {
         match self {
-            Self::Inotify(inotify) => inotify.handed_out(directory, name, found, tree, sink),
-            Self::Fanotify(_) | Self::Nothing => false,
+            Self::Fanotify(fanotify) => {
+                fanotify.known().into_iter().for_each(|known| known.add(found));
+                false
+            }
+            Self::Inotify(inotify) => inotify.handed_out(directory, name, found, directories, sink),
+            Self::Nothing => false,
         }
     }
 
     /// The guest has forgotten that it was told of an inode so many times.
     pub(crate) fn forgotten(&self, nodeid: u64, count: u64, sink: &dyn Sink) {
-        if let Self::Inotify(inotify) = self {
-            inotify.forgotten(nodeid, count, sink);
+        match self {
+            Self::Fanotify(fanotify) => fanotify.known().into_iter().for_each(|known| known.forget(nodeid, count)),
+            Self::Inotify(inotify) => inotify.forgotten(nodeid, count, sink),
+            Self::Nothing => {}
         }
     }
 }

@@ -43,24 +43,24 @@ pub(super) fn bytes_of(log2_slots: u32) -> u64 {
     (words_for(log2_slots) * size_of::<u64>()) as u64
 }
 
-/// Makes a table, or joins those who serve one. No other thread may run.
+/// Makes a table, or joins those who serve one. No other thread may run. A new one says `flags` of changes on the host.
 ///
 /// # Errors
 ///
 /// What failed, in words.
-pub(crate) fn open(target: &Target) -> Result<VersionTable, String> {
+pub(crate) fn open(target: &Target, flags: Flags) -> Result<VersionTable, String> {
     match target {
-        Target::Private(size) => private(*size).map_err(|error| format!("--version-table: {error}")),
+        Target::Private(size) => private(*size, flags).map_err(|error| format!("--version-table: {error}")),
         Target::Shared(path, size) => {
-            shared(path, *size).map_err(|error| format!("--version-table: {}: {error}", path.display()))
+            shared(path, *size, flags).map_err(|error| format!("--version-table: {}: {error}", path.display()))
         }
     }
 }
 
-fn private(Size(log2_slots): Size) -> io::Result<VersionTable> {
+fn private(Size(log2_slots): Size, flags: Flags) -> io::Result<VersionTable> {
     let file = memory_file(bytes_of(log2_slots))?;
     let counts = Memory::map(&memory_file(8 << log2_slots)?, 1 << log2_slots)?;
-    let table = create(&file, log2_slots)?;
+    let table = create(&file, log2_slots, flags)?;
     Ok(VersionTable { table, file: Arc::new(file), locks: Locks::new(None), counts, is_joined: false })
 }
 
@@ -74,7 +74,7 @@ fn memory_file(bytes: u64) -> io::Result<File> {
 }
 
 /// The table at a path, with what servers share beside it.
-fn shared(path: &Path, size: Size) -> io::Result<VersionTable> {
+fn shared(path: &Path, size: Size, flags: Flags) -> io::Result<VersionTable> {
     let beside = |suffix: &str| {
         let mut name = OsString::from(path);
         name.push(suffix);
@@ -97,7 +97,7 @@ fn shared(path: &Path, size: Size) -> io::Result<VersionTable> {
         let file = options().open(&new)?;
         file.set_len(0)?;
         reserve(&file, bytes_of(log2_slots))?;
-        let table = create(&file, log2_slots)?;
+        let table = create(&file, log2_slots, flags)?;
         std::fs::rename(new, path)?;
         (file, table)
     };
@@ -137,9 +137,9 @@ fn retire(path: &Path) -> io::Result<()> {
     }
 }
 
-fn create(file: &File, log2_slots: u32) -> io::Result<Table<Memory>> {
+fn create(file: &File, log2_slots: u32, flags: Flags) -> io::Result<Table<Memory>> {
     let memory = Memory::map(file, words_for(log2_slots))?;
-    Table::create(memory, log2_slots, Flags::empty(), epoch()?).map_err(io::Error::other)
+    Table::create(memory, log2_slots, flags, epoch()?).map_err(io::Error::other)
 }
 
 fn existing(file: &File) -> io::Result<Table<Memory>> {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_private_table_cannot_be_cut_off_by_who_has_the_file() {
-        let table = open(&Target::Private(Size(9))).unwrap();
+        let table = open(&Target::Private(Size(9)), Flags::empty()).unwrap();
         assert_eq!(table.bytes(), 8192);
         assert_eq!(table.file().set_len(4096).unwrap_err().raw_os_error(), Some(libc::EPERM));
         assert_eq!(table.file().set_len(16384).unwrap_err().raw_os_error(), Some(libc::EPERM));

@@ -19,7 +19,7 @@ mod tend;
 
 pub(crate) use file::{Size, Target, open};
 pub(crate) use marks::Mark;
-pub(crate) use tend::nothing_to_watch;
+pub(crate) use tend::Watch;
 
 use locks::{Held, Locks};
 use memory::Memory;
@@ -27,7 +27,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use virtio_fs_version_table::{Key, Slot, Table, words_for};
+use virtio_fs_version_table::{Flags, Key, Slot, Table, words_for};
 
 /// The table, and what servers know beside it.
 pub(crate) struct VersionTable {
@@ -44,7 +44,7 @@ pub(crate) struct VersionTable {
 impl VersionTable {
     /// Begins to tend the table, before any guest is told of it. The sandbox must have been entered, which is done
     /// without threads. What `watch` counts must be counted by now.
-    pub(crate) fn start(self: &Arc<Self>, watch: tend::Watch) -> io::Result<()> {
+    pub(crate) fn start(self: &Arc<Self>, watch: Watch) -> io::Result<()> {
         if self.is_joined {
             // What a server lost that was killed, and what nobody counted.
             self.raise_floor();
@@ -55,6 +55,11 @@ impl VersionTable {
     /// What guests map, whole.
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// What it says of changes on the host.
+    pub(crate) fn flags(&self) -> Flags {
+        self.table.flags()
     }
 
     /// How long the file is.

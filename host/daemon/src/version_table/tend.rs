@@ -12,14 +12,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// counted.
 pub(crate) type Watch = Box<dyn FnMut(Duration) -> bool + Send>;
 
-/// Nothing comes from elsewhere.
-pub(crate) fn nothing_to_watch() -> Watch {
-    Box::new(|time| {
-        std::thread::sleep(time);
-        true
-    })
-}
-
 /// Tends the table until the process ends.
 pub(super) fn start(table: Arc<VersionTable>, mut watch: Watch) -> io::Result<()> {
     let tend = move || {

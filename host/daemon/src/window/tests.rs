@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
+use virtio_fs_version_table::Flags;
 
 const PAGE: u64 = 4096;
 /// Nothing takes this long but what hangs.
@@ -339,7 +340,7 @@ fn a_window_that_ends_late_does_not_count_for_the_next_one() {
 }
 
 fn table() -> Arc<VersionTable> {
-    Arc::new(version_table::open(&Target::Private(Size::fitting(8192).unwrap())).unwrap())
+    Arc::new(version_table::open(&Target::Private(Size::fitting(8192).unwrap()), Flags::empty()).unwrap())
 }
 
 fn open_with(table: &Arc<VersionTable>) -> (FrontEnd, Window) {
