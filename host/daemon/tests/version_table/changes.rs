@@ -11,10 +11,11 @@ use virtio_fs_version_table::Key;
 
 /// A guest before a daemon with a table, whose directory has the files `a` and `b`, and the directories `d` and `e`.
 fn with_guest(options: &[&str], test: impl FnOnce(&Daemon, Look<'_>, &mut Guest<'_>)) {
-    let daemon = Daemon::start_on(&[&["--version-table", "516K"], options].concat(), |share| {
-        ["a", "b"].iter().for_each(|name| fs::write(share.join(name), name).unwrap());
-        ["d", "e"].iter().for_each(|name| fs::create_dir(share.join(name)).unwrap());
-    });
+    let daemon =
+        Daemon::start_on(&[&["--host-changes", "none", "--version-table", "516K"], options].concat(), |share| {
+            ["a", "b"].iter().for_each(|name| fs::write(share.join(name), name).unwrap());
+            ["d", "e"].iter().for_each(|name| fs::create_dir(share.join(name)).unwrap());
+        });
     let machine = Machine::connect(&daemon);
     let mut guest = machine.boot();
     test(&daemon, Look::at(&machine), &mut guest);

@@ -8,10 +8,11 @@ use std::fs;
 use virtio_fs_version_table::Key;
 
 fn with_guest(options: &[&str], test: impl FnOnce(&Daemon, Look<'_>, &mut Guest<'_>)) {
-    let daemon = Daemon::start_on(&[&["--version-table", "516K"], options].concat(), |share| {
-        ["a", "b"].iter().for_each(|name| fs::write(share.join(name), name).unwrap());
-        fs::create_dir_all(share.join("d/full")).unwrap();
-    });
+    let daemon =
+        Daemon::start_on(&[&["--host-changes", "none", "--version-table", "516K"], options].concat(), |share| {
+            ["a", "b"].iter().for_each(|name| fs::write(share.join(name), name).unwrap());
+            fs::create_dir_all(share.join("d/full")).unwrap();
+        });
     let machine = Machine::connect(&daemon);
     let mut guest = machine.boot();
     test(&daemon, Look::at(&machine), &mut guest);

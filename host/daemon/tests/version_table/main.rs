@@ -5,6 +5,8 @@ mod common;
 
 mod changes;
 mod failures;
+mod host;
+mod host_storm;
 mod look;
 mod mappings;
 mod presence;

@@ -10,7 +10,7 @@ use std::path::Path;
 use virtio_fs_version_table::Key;
 
 const MARKED: u64 = u64::MAX;
-const OPTIONS: [&str; 4] = ["--version-table", "516K", "--window", "64K"];
+const OPTIONS: [&str; 6] = ["--host-changes", "none", "--version-table", "516K", "--window", "64K"];
 
 fn fill(share: &Path) {
     ["a", "b"].iter().for_each(|name| fs::write(share.join(name), [7; 4 * PAGE as usize]).unwrap());
@@ -142,7 +142,7 @@ fn a_reset_and_the_end_of_a_front_end_take_the_marks_away() {
 #[test]
 fn a_slot_that_two_files_share_is_marked_until_neither_is_mapped() {
     const FILES: usize = 300;
-    let daemon = Daemon::start_on(&["--version-table", "8K", "--window", "64K"], |share| {
+    let daemon = Daemon::start_on(&["--host-changes", "none", "--version-table", "8K", "--window", "64K"], |share| {
         (0..FILES).for_each(|name| fs::write(share.join(name.to_string()), [7; PAGE as usize]).unwrap());
     });
     let machine = Machine::connect(&daemon);

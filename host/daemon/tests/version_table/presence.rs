@@ -13,7 +13,7 @@ use virtio_fs_version_table::{Flags, Key};
 #[test]
 fn a_table_has_as_many_slots_as_fit_and_its_region_is_as_long() {
     for (size, log2_slots) in [("8K", 9), ("12287", 9), ("12K", 10), ("516K", 16), ("1M", 16)] {
-        let daemon = Daemon::start(&["--version-table", size]);
+        let daemon = Daemon::start(&["--host-changes", "none", "--version-table", size]);
         let machine = Machine::connect(&daemon);
         let guest = machine.boot();
         let look = Look::at(&machine);
@@ -29,7 +29,7 @@ fn a_table_has_as_many_slots_as_fit_and_its_region_is_as_long() {
 
 #[test]
 fn the_table_is_there_after_each_init_and_is_the_same_one() {
-    let daemon = Daemon::start(&["--version-table", "8K"]);
+    let daemon = Daemon::start(&["--host-changes", "none", "--version-table", "8K"]);
     let machine = Machine::connect(&daemon);
     let look = Look::at(&machine);
     assert!(look.table().is_none());
@@ -54,7 +54,7 @@ fn the_table_is_there_after_each_init_and_is_the_same_one() {
 
 #[test]
 fn the_table_is_there_for_the_next_front_end() {
-    let mut daemon = Daemon::start(&["--version-table", "8K", "--window", "64K"]);
+    let mut daemon = Daemon::start(&["--host-changes", "none", "--version-table", "8K", "--window", "64K"]);
     let before = daemon.descriptors();
     let mut epochs = Vec::new();
     for round in 1..=3 {
@@ -70,7 +70,7 @@ fn the_table_is_there_for_the_next_front_end() {
 
 #[test]
 fn a_front_end_that_can_shows_the_table_for_reading_only() {
-    let daemon = Daemon::start(&["--version-table", "8K"]);
+    let daemon = Daemon::start(&["--host-changes", "none", "--version-table", "8K"]);
     let machine = Machine::connect(&daemon);
     let guest = machine.boot();
     let start = format!("{:x}-", Look::at(&machine).start() as usize);
@@ -82,9 +82,12 @@ fn a_front_end_that_can_shows_the_table_for_reading_only() {
 
 #[test]
 fn window_and_table_do_not_count_for_each_other_and_fill_a_power_of_two() {
-    let daemon = Daemon::start_on(&["--version-table", "8K", "--window", "20K", "--max-maps", "1"], |share| {
-        fs::write(share.join("file"), [7; PAGE as usize]).unwrap();
-    });
+    let daemon = Daemon::start_on(
+        &["--host-changes", "none", "--version-table", "8K", "--window", "20K", "--max-maps", "1"],
+        |share| {
+            fs::write(share.join("file"), [7; PAGE as usize]).unwrap();
+        },
+    );
     let machine = Machine::connect(&daemon);
     let mut guest = machine.boot();
     let lengths = [0, 1, 2, 3].map(|id| machine.transport.shared_memory(id).map(|region| region.length_bytes));
@@ -98,7 +101,7 @@ fn window_and_table_do_not_count_for_each_other_and_fill_a_power_of_two() {
 
 #[test]
 fn the_heartbeat_moves_ten_times_a_second() {
-    let daemon = Daemon::start(&["--version-table", "8K"]);
+    let daemon = Daemon::start(&["--host-changes", "none", "--version-table", "8K"]);
     let machine = Machine::connect(&daemon);
     let guest = machine.boot();
     let table = Look::at(&machine).table().unwrap();
@@ -121,7 +124,16 @@ fn a_guest_that_writes_into_the_table_harms_no_server() {
     let folder = super::common::Folder::new();
     let path = folder.path().join("table");
     let daemon = Daemon::start_on(
-        &["--version-table", path.to_str().unwrap(), "--version-table-size", "8K", "--window", "64K"],
+        &[
+            "--host-changes",
+            "none",
+            "--version-table",
+            path.to_str().unwrap(),
+            "--version-table-size",
+            "8K",
+            "--window",
+            "64K",
+        ],
         |share| fs::write(share.join("file"), [7; PAGE as usize]).unwrap(),
     );
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();

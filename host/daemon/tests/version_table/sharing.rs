@@ -39,7 +39,7 @@ impl Place {
 
     fn serve_with(&self, options: &[&str]) -> Daemon {
         let (share, table) = (self.path("share"), self.path("table"));
-        let all = ["--shared-dir", &share, "--version-table", &table, "--window", "64K"];
+        let all = ["--shared-dir", &share, "--version-table", &table, "--host-changes", "none", "--window", "64K"];
         Daemon::start(&[&all, options].concat())
     }
 
@@ -262,7 +262,7 @@ fn the_files_of_a_table_are_for_this_user_and_what_is_no_table_is_left_alone() {
     {
         let output = program()
             .args(["--shared-dir", &place.path("share"), "--socket-path", &place.path("socket")])
-            .args(["--sandbox", sandbox(), "--version-table", path])
+            .args(["--sandbox", sandbox(), "--host-changes", "none", "--version-table", path])
             .output()
             .unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
