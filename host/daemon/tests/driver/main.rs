@@ -10,6 +10,7 @@ mod messages;
 mod sharing;
 mod sizes;
 mod truncation;
+mod version_table;
 
 use common::{Daemon, Folder};
 use std::fs;
