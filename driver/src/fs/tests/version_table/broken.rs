@@ -100,7 +100,7 @@ fn another_epoch_or_a_clock_that_runs_backwards_makes_everything_void() {
         assert_eq!(mounted.stats("d/e/f"), [opcode::LOOKUP; 3]);
         assert_eq!(mounted.reads("d/e/f").0, b"content");
         // Slots that are ahead of the clock cost requests until it has come there.
-        assert_eq!(mounted.stats("d/g").len(), usize::from(at == CLOCK));
+        assert_eq!(mounted.stats("d/e/f").len(), usize::from(at == CLOCK));
         mounted.unmount();
     }
 }
