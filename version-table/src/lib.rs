@@ -45,5 +45,7 @@ pub(crate) use shuttle::sync::atomic;
 /// A number of the table: that of `core`; where threads are modelled that of `shuttle`.
 pub use atomic::AtomicU64;
 
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
+mod model;
+#[cfg(all(test, not(shuttle)))]
 mod tests;

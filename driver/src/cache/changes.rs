@@ -49,7 +49,7 @@ impl Cache {
         let (place, began_alone) = directory.begin_change_of_names();
         // The stamp first: what was changed before it is in the version table when that is looked at.
         let stamp = self.stamp();
-        let (mode, _) = directory.look();
+        let mode = directory.valid_mode();
         NamesChange { directory: directory.clone(), stamp, mode, place, began_alone }
     }
 

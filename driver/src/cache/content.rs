@@ -5,11 +5,13 @@ use super::version_table::{Sampled, Validity, Verdict, Version};
 use super::{Inode, Stamp};
 use crate::data::FileData;
 
-/// A change of an inode that is about to be asked for, and what was valid then of what is kept.
+/// A change of an inode that is about to be asked for, and what was kept then.
 pub(crate) struct OwnChange {
     sampled: Sampled,
+    /// The version of the mode, if that was valid.
     mode: Version,
     content: Version,
+    content_was_valid: bool,
 }
 
 impl Inode {
@@ -44,23 +46,24 @@ impl Inode {
         self.attributes().write().content = Validity::new(stamp.sent, stamp.sampled.version());
     }
 
-    /// Which versions mode and content have, if they are valid.
-    pub(super) fn look(&self) -> (Version, Version) {
-        let Some((table, slots)) = self.slots() else { return (Version::NONE, Version::NONE) };
-        let attributes = self.attributes().read();
-        let valid = |Validity { version, .. }, slot| match table.judge(version, slot) {
-            Verdict::Valid => version,
-            Verdict::Old | Verdict::ByTime => Version::NONE,
-        };
-        (valid(attributes.mode, slots.attributes), valid(attributes.content, slots.content))
+    /// The version of the mode, if the table says that it is valid.
+    pub(super) fn valid_mode(&self) -> Version {
+        let Some((table, slots)) = self.slots() else { return Version::NONE };
+        let version = self.attributes().read().mode.version;
+        if table.judge(version, slots.attributes) == Verdict::Valid { version } else { Version::NONE }
     }
 
     /// To be called before a change of this inode is asked for.
     pub(crate) fn begin_own_change(&self) -> OwnChange {
         // First this: what was changed before it is in its slots when these are looked at.
         let sampled = self.cache().sample();
-        let (mode, content) = self.look();
-        OwnChange { sampled, mode, content }
+        let Some((table, slots)) = self.slots() else {
+            return OwnChange { sampled, mode: Version::NONE, content: Version::NONE, content_was_valid: false };
+        };
+        let mode = self.valid_mode();
+        let content = self.attributes().read().content.version;
+        let content_was_valid = table.judge(content, slots.content) == Verdict::Valid;
+        OwnChange { sampled, mode, content, content_was_valid }
     }
 
     /// The version of what this change has left as it was, or determines, if so many requests have made it, all successful,
@@ -81,9 +84,14 @@ impl Inode {
         version
     }
 
+    /// Whether nothing that is kept of the content was fetched anew since this change began.
+    pub(crate) fn has_content_of(&self, change: &OwnChange) -> bool {
+        self.attributes().read().content.version == change.content
+    }
+
     /// What is kept of the content is as it is after this change, and has this version, if it has one.
     pub(crate) fn keep_content(&self, change: &OwnChange, version: Option<Version>) {
-        if let Some(version) = version {
+        if let Some(version) = version.filter(|_| change.content_was_valid) {
             let mut attributes = self.attributes().write();
             attributes.content = restamped(attributes.content, change.content, version);
         }

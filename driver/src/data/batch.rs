@@ -102,8 +102,8 @@ impl FileData {
         Ok(Some(Batch { pages, changing: state.begin_change() }))
     }
 
-    /// The server has these pages, or some are lost to it.
-    pub(crate) fn end_batch(&self, batch: Batch, result: Result<(), Error>) {
+    /// The server has these pages, or some are lost to it. See [`Self::end_change`].
+    pub(crate) fn end_batch(&self, batch: Batch, result: Result<(), Error>, is_as_it_was: impl FnOnce() -> bool) {
         let mut state = self.state.write();
         state.in_flight -= batch.pages.len();
         for leaving in &batch.pages {
@@ -111,7 +111,7 @@ impl FileData {
                 page.in_flight = false;
             }
         }
-        if !state.end_change(&batch.changing) {
+        if !state.end_change(&batch.changing) || !is_as_it_was() {
             batch.pages.iter().for_each(|page| state.lose(page.offset()..page.end()));
         }
         if let Err(error) = result {

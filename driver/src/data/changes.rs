@@ -46,10 +46,11 @@ impl FileData {
 
     /// The server has answered, and so much is known of what it did. If what is kept
     /// [is doubtful](Self::is_doubtful) then, dirty pages are to be written before anybody is told that the change is
-    /// complete.
-    pub(crate) fn end_change(&self, changing: Changing, change: &Change<'_>) {
+    /// complete. What is kept has to be as old as before `is_as_it_was`, which is asked when nobody can change anything about
+    /// it: what was fetched since may be newer than the change.
+    pub(crate) fn end_change(&self, changing: Changing, change: &Change<'_>, is_as_it_was: impl FnOnce() -> bool) {
         let mut state = self.state.write();
-        let was_alone = state.end_change(&changing);
+        let was_alone = state.end_change(&changing) && is_as_it_was();
         if state.changing == 0
             && let Some(extents) = &mut state.extents
         {

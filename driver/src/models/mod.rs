@@ -13,6 +13,7 @@ mod files;
 mod guard;
 mod lookups;
 mod pages;
+mod versions;
 mod wire;
 
 use shuttle::rand::{Rng, thread_rng};

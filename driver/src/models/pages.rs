@@ -61,7 +61,7 @@ impl File {
             0 => Change::Unknown(start..end),
             _ => Change::Written(start, &bytes),
         };
-        self.data.end_change(changing, &change);
+        self.data.end_change(changing, &change, || true);
         self.history.lock().end(at);
     }
 
@@ -76,7 +76,7 @@ impl File {
         let (at, _) = self.history.lock().begin(cell..CELLS.len(), Kind::Zero);
         let changing = self.data.begin_cut(u64::MAX);
         self.ask(|content| content.resize(size_bytes, 0));
-        self.data.end_change(changing, &Change::Resized(size_bytes as u64));
+        self.data.end_change(changing, &Change::Resized(size_bytes as u64), || true);
         self.history.lock().end(at);
     }
 

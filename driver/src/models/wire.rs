@@ -2,13 +2,16 @@
 
 use crate::session::{Channel, Limits, Reply, Request};
 use crate::test_utils::{FakeChannel, FakeServer, Mounted};
+use crate::virtio::SharedWords;
 use crate::wire::Unique;
 use crate::{CacheOptions, Error, Instant, MountOptions, Timestamp, VirtioFs};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::iter;
 use core::time::Duration;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::{Condvar, Mutex};
+use virtio_fs_version_table::{Key, Table};
 
 /// Nothing expires.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -18,6 +21,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 struct Wire {
     fake: FakeChannel,
     after_each: Box<dyn Fn(&FakeServer) + Send + Sync>,
+    /// The server counts changes there.
+    table: Option<Table<SharedWords>>,
     /// To look at it is a step.
     step: AtomicBool,
     rung: Mutex<u64>,
@@ -42,6 +47,10 @@ impl Channel for Wire {
 
     fn date(&self) -> Timestamp {
         self.fake.date()
+    }
+
+    fn version_table(&self) -> Option<SharedWords> {
+        self.fake.version_table()
     }
 
     /// Sleeps until it is woken: whom nobody wakes sleeps for ever, and the model fails.
@@ -70,7 +79,13 @@ impl Channel for Wire {
     ) {
         let mut paced = iter::from_fn(|| requests.next().inspect(|_| self.step()));
         self.fake.exchange(&mut paced, &mut |place, reply| {
-            (self.after_each)(&self.fake.server().lock());
+            let due = {
+                let server = self.fake.server();
+                let mut server = server.lock();
+                (self.after_each)(&server);
+                server.take_due()
+            };
+            count(self.table.as_ref(), &due);
             self.step();
             done(place, reply);
         });
@@ -95,6 +110,28 @@ impl Channel for Wire {
     }
 }
 
+/// Counts changes in the version table, if there is one, in steps of their own.
+fn count(table: Option<&Table<SharedWords>>, due: &[Vec<Key>]) {
+    if let Some(table) = table {
+        for keys in due {
+            table.publish(keys, |again| again());
+        }
+    }
+}
+
+/// Somebody else, who has a server of his own with the same version table, has `change` made and acknowledged.
+pub(super) fn change_by_another(mounted: &Mounted, change: impl FnOnce(&mut FakeServer)) {
+    let (due, words) = {
+        let server = mounted.channel.server();
+        let mut server = server.lock();
+        let before = server.before();
+        change(&mut server);
+        server.count_changes(before, true);
+        (server.take_due(), server.version_table_memory())
+    };
+    count(words.and_then(|words| Table::open(words).ok()).as_ref(), &due);
+}
+
 /// Mounts the tree that `build` makes. `after_each` sees the server when it has done what a request asks.
 pub(super) fn mount(
     cache: CacheOptions,
@@ -104,10 +141,12 @@ pub(super) fn mount(
     let mut server = FakeServer::new();
     (server.options.entry_ttl, server.options.attr_ttl, server.options.negative_ttl) = (YEAR, YEAR, Some(YEAR));
     build(&mut server);
+    let table = server.version_table_memory().map(|words| Table::open(words).expect("the server has made it"));
     let channel = FakeChannel::new(server);
     let wire = Wire {
         fake: channel.clone(),
         after_each: Box::new(after_each),
+        table,
         step: AtomicBool::new(false),
         rung: Mutex::new(0),
         bell: Condvar::new(),

@@ -87,7 +87,7 @@ impl Node {
         }
         if let Some((size, data, changing)) = resizing {
             let change = if result.is_ok() { Change::Resized(size) } else { Change::Unknown(0..u64::MAX) };
-            data.end_change(changing, &change);
+            data.end_change(changing, &change, || self.inode().has_content_of(&own));
             let version = result.is_ok().then(|| self.inode().version_after(&own, 1)).flatten();
             self.inode().keep_content(&own, version);
             if data.is_doubtful() {

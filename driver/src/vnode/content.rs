@@ -258,7 +258,7 @@ impl super::Node {
         let version = self.inode().note_own_change(&own, result.as_ref().ok().and_then(requests));
         if let Some((data, changing)) = changing {
             let change = change(data, &result);
-            data.end_change(changing, &change);
+            data.end_change(changing, &change, || self.inode().has_content_of(&own));
             self.inode().keep_content(&own, version);
             if data.is_doubtful() {
                 // Somebody else has written into pages meanwhile.

@@ -128,7 +128,7 @@ impl Handle {
             let sent = self.write_batch(&batch);
             // First this: see `change_content`.
             let version = self.node.inode().note_own_change(&own, sent.as_ref().ok().copied().flatten());
-            data.end_batch(batch, sent.map(drop));
+            data.end_batch(batch, sent.map(drop), || self.node.inode().has_content_of(&own));
             self.node.inode().keep_content(&own, version);
         }
         Ok(())

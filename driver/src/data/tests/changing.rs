@@ -30,8 +30,8 @@ fn of_two_writes_under_way_together_neither_is_believed() {
     let mut file = File::with_end(&pattern(PAGE_BYTES));
     file.all();
     let (one, other) = (file.data.begin_cut(u64::MAX), file.data.begin_cut(u64::MAX));
-    file.data.end_change(other, &Change::Written(5, b"other"));
-    file.data.end_change(one, &Change::Written(5, b"first"));
+    file.data.end_change(other, &Change::Written(5, b"other"), || true);
+    file.data.end_change(one, &Change::Written(5, b"first"), || true);
     put(&mut file.server, 5, b"other");
     file.asked();
     assert_eq!(file.all()[5..10], *b"other");
@@ -47,10 +47,10 @@ fn of_two_writes_under_way_together_neither_is_believed_whichever_was_asked_for_
     let mut file = File::with_end(&pattern(PAGE_BYTES));
     let (one, other) = (file.data.begin_cut(u64::MAX), file.data.begin_cut(u64::MAX));
     put(&mut file.server, 5, b"first");
-    file.data.end_change(one, &Change::Written(5, b"first"));
+    file.data.end_change(one, &Change::Written(5, b"first"), || true);
     // What is read now is what the server made of both.
     file.all();
-    file.data.end_change(other, &Change::Written(5, b"other"));
+    file.data.end_change(other, &Change::Written(5, b"other"), || true);
     assert_eq!(file.all()[5..10], *b"first");
 }
 
@@ -63,9 +63,9 @@ fn a_change_made_while_dirty_pages_are_written_is_not_believed() {
         let batch = file.data.take_dirty(0, 1).unwrap().unwrap();
         let changing = file.data.begin_cut(u64::MAX);
         // The server makes this change first, and then writes.
-        file.data.end_change(changing, &change);
+        file.data.end_change(changing, &change, || true);
         put(&mut file.server, 0, b"dirty");
-        file.data.end_batch(batch, Ok(()));
+        file.data.end_batch(batch, Ok(()), || true);
         assert_eq!(file.flush(), []);
         assert_eq!(file.all(), b"dirty", "{change:?}");
     }
@@ -87,15 +87,15 @@ fn what_was_asked_for_before_a_change_is_not_kept() {
     let changes: [fn(&FileData); 5] = [
         |data| {
             let changing = data.begin_cut(u64::MAX);
-            data.end_change(changing, &Change::Written(0, b"new"));
+            data.end_change(changing, &Change::Written(0, b"new"), || true);
         },
         |data| {
             let changing = data.begin_cut(u64::MAX);
-            data.end_change(changing, &Change::Resized(PAGE));
+            data.end_change(changing, &Change::Resized(PAGE), || true);
         },
         |data| {
             let changing = data.begin_cut(u64::MAX);
-            data.end_change(changing, &Change::Unknown(0..10));
+            data.end_change(changing, &Change::Unknown(0..10), || true);
         },
         |data| data.opened(version(8, PAGE_BYTES), false, || true),
         FileData::clear,
@@ -119,7 +119,7 @@ fn a_file_cut_off_and_made_longer_has_zeroes_there() {
         for size in [cut, length] {
             let changing = file.data.begin_cut(u64::MAX);
             file.server.resize(size, 0);
-            file.data.end_change(changing, &Change::Resized(size as u64));
+            file.data.end_change(changing, &Change::Resized(size as u64), || true);
         }
         let server = file.server.clone();
         assert_eq!(file.all(), server, "{cut} {length}");
@@ -180,7 +180,7 @@ fn dirty_pages_outlive_a_change_that_moves_the_end() {
     let changing = file.data.begin_cut(u64::MAX);
     put(&mut file.server, 299, &[0]);
     file.write_later(Some(50), b"dirty").unwrap();
-    file.data.end_change(changing, &Change::Unknown(0..300));
+    file.data.end_change(changing, &Change::Unknown(0..300), || true);
     let mut expected = pattern(100);
     expected[50..55].copy_from_slice(b"dirty");
     assert_eq!(file.read(0, 100), expected);
@@ -225,7 +225,7 @@ fn a_page_may_be_written_to_while_it_is_on_its_way_to_the_server() {
     let batch = file.data.take_dirty(0, 64).unwrap().unwrap();
     file.write_later(Some(0), b"S").unwrap();
     assert_eq!(batch.pages().iter().map(Leaving::bytes).collect::<Vec<_>>(), [b"first"]);
-    file.data.end_batch(batch, Ok(()));
+    file.data.end_batch(batch, Ok(()), || true);
     assert!(file.data.is_unwritten());
     assert_eq!(file.flush(), [(0, 1)]);
     assert_eq!(file.read(0, 10), b"Sirst");
@@ -237,7 +237,7 @@ fn why_a_page_could_not_be_written_is_told_to_who_was_there() {
     let before = file.data.failures();
     file.write_later(Some(0), b"lost").unwrap();
     let batch = file.data.take_dirty(0, 64).unwrap().unwrap();
-    file.data.end_batch(batch, Err(EIO));
+    file.data.end_batch(batch, Err(EIO), || true);
     assert_eq!(file.data.failed_since(before), Some((before + 1, EIO)));
     assert_eq!(file.data.failed_since(before + 1), None);
     assert_eq!(file.read(0, 10), b"lost");

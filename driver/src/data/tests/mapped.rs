@@ -36,7 +36,7 @@ fn map(file: &File, window: &Arc<Window>, offset: u64, length: u64) {
 fn cut(file: &mut File) {
     let changing = file.data.begin_cut(MIB);
     file.server.truncate(MIB as usize);
-    file.data.end_change(changing, &Change::Resized(MIB));
+    file.data.end_change(changing, &Change::Resized(MIB), || true);
 }
 
 /// How many bytes are copied from what is mapped here.
@@ -123,8 +123,8 @@ fn nobody_looks_into_a_mapping_when_the_end_is_in_doubt_and_something_is_unwritt
     assert!(file.data.pin(&window, &(0..4 * MIB)));
     file.write_later(Some(6 * MIB), b"far").unwrap();
     let (first, second) = (file.data.begin_cut(MIB), file.data.begin_cut(u64::MAX));
-    file.data.end_change(first, &Change::Resized(MIB));
-    file.data.end_change(second, &Change::Unknown(0..10));
+    file.data.end_change(first, &Change::Resized(MIB), || true);
+    file.data.end_change(second, &Change::Unknown(0..10), || true);
     assert!(file.data.while_it_reaches(2 * MIB, None, || Ok(())).unwrap().is_err());
     file.data.unpin(&(0..4 * MIB));
 }

@@ -123,7 +123,7 @@ impl File {
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         let changing = self.data.begin_cut(u64::MAX);
         put(&mut self.server, offset, bytes);
-        self.data.end_change(changing, &Change::Written(offset as u64, bytes));
+        self.data.end_change(changing, &Change::Written(offset as u64, bytes), || true);
     }
 
     /// Writes into pages, as an open file does.
@@ -162,7 +162,7 @@ impl File {
                 runs.push((run[0].offset(), bytes.len()));
                 put(&mut self.server, run[0].offset() as usize, &bytes);
             }
-            self.data.end_batch(batch, Ok(()));
+            self.data.end_batch(batch, Ok(()), || true);
         }
         runs
     }

@@ -61,7 +61,7 @@ impl Model {
         self.file.flush();
         let changing = self.file.data.begin_cut(u64::MAX);
         self.file.server.resize(size, 0);
-        self.file.data.end_change(changing, &Change::Resized(size as u64));
+        self.file.data.end_change(changing, &Change::Resized(size as u64), || true);
         self.truth.resize(size, 0);
     }
 
@@ -72,7 +72,7 @@ impl Model {
         let changing = self.file.data.begin_cut(u64::MAX);
         put(&mut self.file.server, at, &vec![0; bytes]);
         put(&mut self.truth, at, &vec![0; bytes]);
-        self.file.data.end_change(changing, &Change::Unknown(at as u64..(at + bytes) as u64));
+        self.file.data.end_change(changing, &Change::Unknown(at as u64..(at + bytes) as u64), || true);
     }
 
     /// Somebody else writes, and the file is opened again.
@@ -109,7 +109,7 @@ impl Model {
             if !overtaken {
                 let changing = data.begin_cut(u64::MAX);
                 put(server, at, &bytes);
-                data.end_change(changing, &Change::Written(at as u64, &bytes));
+                data.end_change(changing, &Change::Written(at as u64, &bytes), || true);
             }
             overtaken = true;
             Ok(filled)
@@ -137,7 +137,7 @@ impl Model {
             let changing = self.file.data.begin_cut(u64::MAX);
             self.truth.truncate(PAGE_BYTES + 1);
             self.file.server.truncate(PAGE_BYTES + 1);
-            self.file.data.end_change(changing, &Change::Resized(PAGE + 1));
+            self.file.data.end_change(changing, &Change::Resized(PAGE + 1), || true);
         }
     }
 }

@@ -166,7 +166,7 @@ fn a_hole_before_what_the_server_gets_meanwhile_is_read_as_one() {
         file.write_later(Some(5 * PAGE), &[7; PAGE_BYTES]).unwrap();
         let flush = |data: &FileData, _: &mut Vec<u8>, _: &mut [&mut [u8]], filled| {
             while let Some(batch) = data.take_dirty(0, 64).unwrap() {
-                data.end_batch(batch, Ok(()));
+                data.end_batch(batch, Ok(()), || true);
             }
             Ok(filled)
         };

@@ -24,6 +24,8 @@ pub(super) struct VersionTable {
     table: Table<SharedWords>,
     /// The slots of what is mapped for writing.
     marked: BTreeSet<Slot>,
+    /// Changes that have yet to be counted: what they concern.
+    due: Vec<Vec<Key>>,
     /// Nobody tends it any more.
     pub(super) stands_still: bool,
 }
@@ -65,7 +67,7 @@ impl Versions {
 }
 
 /// How the tree was.
-pub(in crate::test_utils) struct Before(Vec<Versions>);
+pub(crate) struct Before(Vec<Versions>);
 
 impl FakeServer {
     /// Gives the device a version table of `1 << log2_slots` slots. Time that [passes](crate::test_utils::FakeChannel::advance)
@@ -78,7 +80,7 @@ impl FakeServer {
         let words = Arc::new((0..words_for(log2_slots)).map(|_| AtomicU64::new(0)).collect());
         let table = Table::create(SharedWords::owned(&words), log2_slots, Flags::FANOTIFY, EPOCH);
         let table = table.expect("a table of so many slots");
-        self.table = Some(VersionTable { words, table, marked: BTreeSet::new(), stands_still: false });
+        self.table = Some(VersionTable { words, table, marked: BTreeSet::new(), due: Vec::new(), stands_still: false });
         self
     }
 
@@ -99,7 +101,7 @@ impl FakeServer {
         self
     }
 
-    pub(in crate::test_utils) fn version_table_memory(&self) -> Option<SharedWords> {
+    pub(crate) fn version_table_memory(&self) -> Option<SharedWords> {
         self.table.as_ref().map(|table| SharedWords::owned(&table.words))
     }
 
@@ -110,7 +112,7 @@ impl FakeServer {
     }
 
     /// How everything is before something may change.
-    pub(in crate::test_utils) fn before(&self) -> Option<Before> {
+    pub(crate) fn before(&self) -> Option<Before> {
         self.table.as_ref().map(|_| Before(self.versions().collect()))
     }
 
@@ -119,13 +121,31 @@ impl FakeServer {
     }
 
     /// Counts what has changed since, and also a request that `takes_number` without a change.
-    pub(in crate::test_utils) fn count_changes(&mut self, before: Option<Before>, takes_number: bool) {
-        let (Some(table), Some(before)) = (&self.table, before) else { return };
-        let keys = changed(&before, self.versions());
-        if takes_number || !keys.is_empty() {
-            table.table.publish(&keys, |again| again());
+    pub(crate) fn count_changes(&mut self, before: Option<Before>, takes_number: bool) {
+        self.note_changes(before, takes_number);
+        // Where threads are modelled, others go on while it is counted, and this server is locked.
+        if cfg!(not(all(test, shuttle)))
+            && let Some(VersionTable { table, due, .. }) = &mut self.table
+        {
+            for keys in due.drain(..) {
+                table.publish(&keys, |again| again());
+            }
+            self.mark_mapped();
         }
-        self.mark_mapped();
+    }
+
+    fn note_changes(&mut self, before: Option<Before>, takes_number: bool) {
+        let Some(before) = before else { return };
+        let keys = changed(&before, self.versions());
+        if let Some(table) = self.table.as_mut().filter(|_| takes_number || !keys.is_empty()) {
+            table.due.push(keys);
+        }
+    }
+
+    /// What has yet to be counted.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn take_due(&mut self) -> Vec<Vec<Key>> {
+        self.table.as_mut().map_or(Vec::new(), |table| core::mem::take(&mut table.due))
     }
 
     /// Marks the slots of what is mapped for writing.

@@ -148,3 +148,21 @@ fn a_reply_that_is_overtaken_by_a_newer_one_is_not_believed() {
     assert_eq!(mounted.sent_by(|| mounted.fs.symlink_metadata("d/g").unwrap().attr().uid), (2, vec![]));
     mounted.unmount();
 }
+
+#[test]
+fn a_write_whose_reply_comes_late_does_not_undo_what_others_wrote_and_somebody_has_read_since() {
+    let mounted = mount();
+    mounted.walk();
+    let write = |fs: &VirtioFs| {
+        let file = OpenOptions::new().read(true).write(true).open(fs, "d/e/f").unwrap();
+        file.write_all_at(0, b"my own!").unwrap();
+    };
+    mounted.overtake(opcode::WRITE, write, |fs| {
+        mounted.server(|server| {
+            server.file("d/e/f", b"theirs!");
+        });
+        assert_eq!(fs.read("d/e/f").unwrap(), b"theirs!");
+    });
+    assert_eq!(mounted.fs.read("d/e/f").unwrap(), b"theirs!");
+    mounted.unmount();
+}
