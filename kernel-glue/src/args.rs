@@ -2,7 +2,7 @@
 //! text for a program of the kernel's, and no words.
 
 use core::time::Duration;
-use virtio_fs::{CacheMode, Dax, MountOptions};
+use virtio_fs::{CacheMode, Coherence, Dax, MountOptions};
 
 /// What separates the words from the text behind them.
 const COMMAND: &str = "-c";
@@ -68,6 +68,8 @@ fn set(options: &mut MountOptions, option: &str) -> Result<(), &'static str> {
         "entry_timeout" => cache.entry_timeout = Some(seconds(value)?),
         "attr_timeout" => cache.attr_timeout = Some(seconds(value)?),
         "negative_timeout" => cache.negative_timeout = Some(seconds(value)?),
+        "coherence" => cache.coherence = coherence(value)?,
+        "backstop" => cache.backstop = seconds(value)?,
         "max_entries" => cache.max_entries = value.parse().map_err(|_| "its value is a whole number")?,
         "max_data_bytes" => cache.max_data_bytes = bytes(value)?,
         "dirty_age" => cache.dirty_age = seconds(value)?,
@@ -85,6 +87,14 @@ fn cache_mode(word: &str) -> Result<CacheMode, &'static str> {
         "auto" => Ok(CacheMode::Auto),
         "always" => Ok(CacheMode::Always),
         _ => Err("cache is none, auto or always"),
+    }
+}
+
+fn coherence(word: &str) -> Result<Coherence, &'static str> {
+    match word {
+        "ttl" => Ok(Coherence::Ttl),
+        "table" => Ok(Coherence::VersionTable),
+        _ => Err("its value is ttl or table"),
     }
 }
 
@@ -170,6 +180,7 @@ mod tests {
     #[test]
     fn each_mount_option_is_understood() {
         let timeouts = "entry_timeout=0,attr_timeout=2,negative_timeout=3,dirty_age=4";
+        let timeouts = format!("{timeouts},backstop=5,coherence=ttl");
         let line = format!("mount={timeouts},max_entries=9,max_data_bytes=64K,lazy_open=off,read_only=on,dax=always");
         let options = mount(&line).unwrap();
         let expected = CacheOptions {
@@ -177,6 +188,8 @@ mod tests {
             attr_timeout: Some(Duration::from_secs(2)),
             negative_timeout: Some(Duration::from_secs(3)),
             dirty_age: Duration::from_secs(4),
+            backstop: Duration::from_secs(5),
+            coherence: Coherence::Ttl,
             max_entries: 9,
             max_data_bytes: 64 << 10,
             lazy_open: false,
@@ -188,6 +201,7 @@ mod tests {
         for (word, dax) in [("never", Dax::Never), ("inode", Dax::Inode)] {
             assert_eq!(mount(&format!("mount=dax={word}")).unwrap().dax, dax);
         }
+        assert_eq!(mount("mount=coherence=table").unwrap().cache, CacheOptions::default());
         let options = mount("cache=always mount=dax=never,lazy_open=on,read_only=off").unwrap();
         assert_eq!((options.cache.mode, options.dax), (CacheMode::Always, Dax::Never));
         assert!(options.cache.lazy_open && !options.read_only);
@@ -201,6 +215,8 @@ mod tests {
             ("dax=sometimes", "dax=sometimes"),
             ("lazy_open=0,dax=never", "lazy_open=0"),
             ("dirty_age=1.5", "dirty_age=1.5"),
+            ("backstop=hour", "backstop=hour"),
+            ("coherence=time", "coherence=time"),
             ("attr_timeout=-1", "attr_timeout=-1"),
             ("max_entries=", "max_entries="),
             ("max_data_bytes=M", "max_data_bytes=M"),
