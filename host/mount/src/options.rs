@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 use virtio_fs::virtio::DeviceOptions;
-use virtio_fs::{CacheMode, CacheOptions, Dax, Permissions};
+use virtio_fs::{CacheMode, CacheOptions, Coherence, Dax, Permissions};
 
 pub(crate) const HELP: &str = "\
 usage: virtio-fs-mount [OPTION]... SOURCE MOUNTPOINT [-- VIRTIOFSD-ARGUMENT...]
@@ -24,6 +24,9 @@ Mounts what the virtio-fs driver sees, so that any program can be tried on it, a
       --entry-timeout SECS  how long the driver believes that a name leads where it led (default: as the mode and the
                             daemon say), `--attr-timeout SECS` the same for attributes, and `--negative-timeout SECS` for
                             names that lead nowhere
+      --coherence HOW       how the driver knows what others change: `table` (default: by the device's metadata version
+                            table, if it has one; `virtio-fs-daemon --version-table` has) or `ttl` (by these times)
+      --backstop SECS       for how long it believes at most what is valid by the table (default: 3600)
       --cache-size BYTES    how much data is kept at most; K or M may follow the number (default: 16M)
       --cache-entries N     how many names are kept at most (default: 10000)
       --eager-open          open files at the daemon when they are opened, not when a request needs that
@@ -33,7 +36,8 @@ Mounts what the virtio-fs driver sees, so that any program can be tried on it, a
       --owner-only          only the user who mounts may use it (always so, but for root, without --allow-other)
       --allow-other         all users may use it (root: default; others need `user_allow_other` in /etc/fuse.conf)
       --kernel-cache SECS   the kernel keeps names, attributes and data, and believes them for SECS seconds; it then
-                            checks permissions itself. Default: 0, so that the driver is asked each time
+                            checks permissions itself. Default: 0, so that the driver is asked each time; for more, the
+                            kernel does not see what others change for so long, whatever the driver knows
       --queues N            use up to N request queues of the device (default: 1, which is what virtiofsd has)
       --request-timeout S   give the daemon up when it answers nothing for S seconds (default: 60)
       --threads N           serve N of the kernel's requests at a time (default: 8)
@@ -108,6 +112,7 @@ impl Command {
         // The last option that means nothing without a cache.
         let mut of_cache = None;
         let mut has_dirty_age = false;
+        let mut has_backstop = false;
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
@@ -135,6 +140,15 @@ impl Command {
                 Long("negative-timeout") => {
                     options.cache.negative_timeout = Some(seconds(&mut parser)?);
                     of_cache = Some("--negative-timeout");
+                }
+                Long("coherence") => {
+                    options.cache.coherence = parser.value()?.parse_with(coherence)?;
+                    of_cache = Some("--coherence");
+                }
+                Long("backstop") => {
+                    options.cache.backstop = seconds(&mut parser)?;
+                    of_cache = Some("--backstop");
+                    has_backstop = true;
                 }
                 Long("cache-size") => {
                     options.cache.max_data_bytes = parser.value()?.parse_with(size)?;
@@ -178,6 +192,9 @@ impl Command {
         if has_dirty_age && !options.cache.writeback {
             return Err("--dirty-age needs --writeback".into());
         }
+        if has_backstop && options.cache.coherence == Coherence::Ttl {
+            return Err("--backstop needs --coherence table".into());
+        }
         Ok(Self::Mount(Box::new(Options { source, mountpoint, ..options })))
     }
 }
@@ -188,6 +205,14 @@ fn cache_mode(word: &str) -> Result<CacheMode, &'static str> {
         "auto" => Ok(CacheMode::Auto),
         "always" => Ok(CacheMode::Always),
         _ => Err("it is `none`, `auto` or `always`"),
+    }
+}
+
+fn coherence(word: &str) -> Result<Coherence, &'static str> {
+    match word {
+        "ttl" => Ok(Coherence::Ttl),
+        "table" => Ok(Coherence::VersionTable),
+        _ => Err("it is `ttl` or `table`"),
     }
 }
 
@@ -283,6 +308,10 @@ mod tests {
         assert_eq!(options("--cache auto dir mnt").cache, auto);
         let patient = CacheOptions { writeback: true, dirty_age: Duration::from_secs(60), ..auto };
         assert_eq!(options("--dirty-age 60 dir mnt --cache auto --writeback").cache, patient);
+        let by_time = CacheOptions { coherence: Coherence::Ttl, ..CacheOptions::default() };
+        assert_eq!(options("--cache auto --coherence ttl dir mnt").cache, by_time);
+        let by_table = CacheOptions { backstop: Duration::from_secs(60), ..CacheOptions::default() };
+        assert_eq!(options("--backstop 60 --coherence table dir mnt --cache auto").cache, by_table);
         assert_eq!(options("--cache auto --cache-size 3M dir mnt").cache.max_data_bytes, 3 << 20);
         assert_eq!(options("--cache auto --cache-size 5 dir mnt").cache.max_data_bytes, 5);
     }
@@ -314,6 +343,10 @@ mod tests {
             ("a b --cache auto --writeback --dirty-age soon", "soon"),
             ("a b --cache none --attr-timeout 1", "--attr-timeout needs --cache auto"),
             ("a b --cache auto --entry-timeout -1", "-1"),
+            ("a b --coherence table", "--coherence needs --cache auto"),
+            ("a b --cache auto --coherence time", "time"),
+            ("a b --backstop 9", "--backstop needs --cache auto"),
+            ("a b --cache auto --coherence ttl --backstop 9", "--backstop needs --coherence table"),
             ("a b --cache auto --cache-size M", "M"),
             ("a b --cache auto --cache-size 1G", "1G"),
             ("a b --cache auto --cache-size 99999999999999999999", "99999999999999999999"),

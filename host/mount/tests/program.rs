@@ -52,6 +52,8 @@ fn the_help_names_every_option() {
         "--entry-timeout",
         "--attr-timeout",
         "--negative-timeout",
+        "--coherence",
+        "--backstop",
         "--cache-size",
         "--cache-entries",
         "--eager-open",

@@ -6,22 +6,12 @@
 
 mod common;
 
-use common::{Mount, run, within};
+use common::{Mount, run, suite, within};
 use rustix::fs::{FallocateFlags, OFlags};
 use std::fs;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-
-/// The program that an environment variable names.
-fn suite(variable: &str, install: &str) -> PathBuf {
-    let path = std::env::var_os(variable)
-        .unwrap_or_else(|| panic!("{variable} must say where the program is; `cargo install {install}` makes it"));
-    let path = PathBuf::from(path);
-    assert!(path.is_file(), "{variable}: there is no {}", path.display());
-    path
-}
 
 /// All that Linux has. The users and groups are those of every Debian.
 const PJDFSTEST_CONFIGURATION: &str = r#"

@@ -77,9 +77,19 @@ impl Mount {
     }
 
     /// As [`Self::with`], by this [`program`].
-    pub(crate) fn by(mut program: Command, options: &[&str]) -> Self {
+    pub(crate) fn by(program: Command, options: &[&str]) -> Self {
         let folder = Folder::new();
-        let (share, point, beside) = (folder.folder("share"), folder.folder("point"), folder.folder("beside"));
+        let share = folder.folder("share");
+        Self::in_folder(folder, share, program, options)
+    }
+
+    /// As [`Self::by`], of the folder that another one serves, too.
+    pub(crate) fn of(share: &Path, program: Command, options: &[&str]) -> Self {
+        Self::in_folder(Folder::new(), share.into(), program, options)
+    }
+
+    fn in_folder(folder: Folder, share: PathBuf, mut program: Command, options: &[&str]) -> Self {
+        let (point, beside) = (folder.folder("point"), folder.folder("beside"));
         let program = program.arg("--foreground").args(options).arg(&share).arg(&point).spawn();
         let mut mount = Self { program: program.unwrap(), share, point, beside, _folder: folder };
         let is_live = until(|| mount.is_live() || mount.program.try_wait().unwrap().is_some());
@@ -130,6 +140,15 @@ impl Drop for Mount {
         let _ = self.program.wait();
         while is_mounted(&self.point) && rustix::mount::unmount(&self.point, UnmountFlags::DETACH).is_ok() {}
     }
+}
+
+/// The program that an environment variable names.
+pub(crate) fn suite(variable: &str, install: &str) -> PathBuf {
+    let path = std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} must say where the program is; `cargo install {install}` makes it"));
+    let path = PathBuf::from(path);
+    assert!(path.is_file(), "{variable}: there is no {}", path.display());
+    path
 }
 
 /// The program under test.
