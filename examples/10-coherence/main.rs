@@ -1,5 +1,5 @@
-//! Keeps what the host has said until somebody changes it: a guest sees what another one changes at its next call, and asks
-//! for nothing else.
+//! Keeps what the host has said until somebody changes it: a guest sees what another one changes at its next call, and
+//! asks for nothing else.
 
 #![no_std]
 #![no_main]

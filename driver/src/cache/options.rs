@@ -20,9 +20,15 @@ pub enum CacheMode {
 pub enum Coherence {
     /// It is not: what the server said is believed for as long as it said.
     Ttl,
-    /// By the device's metadata version table (`SPEC-version-table.md`), if it has one: what was cached is never older than
-    /// the last change that was acknowledged to anybody, and is believed for as long as nothing changes. Where the table tells
-    /// nothing, and while nobody tends it, the same as [`Ttl`](Self::Ttl).
+    /// By the device's metadata version table (`SPEC-version-table.md`), if it has one. What was cached is never older
+    /// than the last change that was acknowledged to anybody, as if [`CacheMode::None`] asked for it each time, and is
+    /// believed until something changes, as in [`CacheMode::Always`]: also that a name leads nowhere, a listing, and
+    /// content, which is not compared when a file is opened. What the host changes by itself is seen once the server
+    /// has heard of it, if it listens.
+    ///
+    /// Each look is two loads of memory that the host shares, and a call looks at the clock; mounting takes a GETATTR
+    /// more. Where the table tells nothing (submounts, files that somebody has mapped for writing), and while nobody
+    /// tends it, the same as [`Ttl`](Self::Ttl).
     #[default]
     VersionTable,
 }

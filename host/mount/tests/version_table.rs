@@ -1,5 +1,5 @@
-//! Two mounts of one folder, each with a daemon of its own, whose drivers go by the version table of both: the kernel's own
-//! caches must not stand before that.
+//! Two mounts of one folder, each with a daemon of its own, whose drivers go by the version table of both: the kernel's
+//! own caches must not stand before that.
 //!
 //! VIRTIO_FS_DAEMON says where the daemon with a version table is, which `cargo build -p virtio-fs-daemon` makes.
 
