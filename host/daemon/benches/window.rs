@@ -3,9 +3,12 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "common/mod.rs"]
+mod sides;
 
 use common::{Daemon, Folder};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
+use sides::compare;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::os::unix::fs::symlink;
@@ -55,18 +58,6 @@ fn timed(offsets: &[usize], mut read: impl FnMut(usize)) -> f64 {
     let start = Instant::now();
     offsets.iter().for_each(|&offset| read(offset));
     start.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// The median of the rounds' ratios, and of the sides.
-fn compare(name: &str, aim: &str, one: &[f64], other: &[f64], unit: impl Fn(f64) -> String) {
-    let ratio = median(one.iter().zip(other).map(|(one, other)| one / other).collect());
-    let [one, other] = [one, other].map(|side| unit(median(side.to_vec())));
-    println!("{name}: {one} against {other}, ratio {ratio:.2} ({aim})");
 }
 
 /// Random places in the file, in whole pieces.
