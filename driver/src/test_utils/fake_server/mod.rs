@@ -228,15 +228,14 @@ impl FakeServer {
     /// Any request may let those that wait get on.
     pub fn handle(&mut self, request: &[u8], reply_room_bytes: usize) -> Outcome {
         self.take_from_window();
-        let before = self.before();
+        let before = if version_table::may_change(request) { self.before() } else { None };
         let outcome = self.handle_request(request, reply_room_bytes);
         let reply = match &outcome {
             Outcome::Reply(reply) => Some(reply),
             Outcome::NoReply => None,
             Outcome::Later(unique) => self.held.get(unique),
         };
-        let takes_number = version_table::takes_number(request, reply.map(Vec::as_slice));
-        self.count_changes(before, takes_number);
+        self.count_changes(before, reply.is_some_and(|reply| version_table::succeeded(reply)));
         self.show_in_window();
         outcome
     }

@@ -161,15 +161,20 @@ impl FakeServer {
     }
 }
 
-/// Whether a request that was served takes a number, whatever it changed.
-pub(super) fn takes_number(request: &[u8], reply: Option<&[u8]>) -> bool {
-    let number = |bytes: &[u8], at: usize| {
-        bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes)
-    };
+/// Whether a request may change something: if it succeeds it takes a number, whatever it changed.
+pub(super) fn may_change(request: &[u8]) -> bool {
     let opcode = number(request, 4);
     let cuts = opcode == opcode::OPEN && number(request, OPEN_FLAGS) & TRUNCATE != 0;
-    let succeeded = reply.is_some_and(|reply| number(reply, 4) == 0);
-    succeeded && (cuts || always_changes(opcode))
+    cuts || always_changes(opcode)
+}
+
+/// Whether a request with this reply succeeded.
+pub(super) fn succeeded(reply: &[u8]) -> bool {
+    number(reply, 4) == 0
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
 fn changed(before: &Before, now: impl Iterator<Item = Versions>) -> Vec<Key> {

@@ -85,17 +85,16 @@ impl OpenFile {
             return self.truncate().map(drop);
         }
         let node = self.node.clone();
-        let opened = node.change_content(
+        let is_open = node.change_content(
             0,
-            || self.open_handle(flags),
-            |()| Some(1),
+            || self.open_handle(flags).map(|()| self.open_fh().is_some()),
+            |is_open| is_open.then_some(1),
             |_, opened| match opened {
-                Ok(()) => Change::Resized(0),
+                Ok(_) => Change::Resized(0),
                 Err(_) => Change::Unknown(0..u64::MAX),
             },
-        );
-        opened?;
-        if self.open_fh().is_none() {
+        )?;
+        if !is_open {
             // A server that opens no files has cut nothing off.
             return self.truncate().map(drop);
         }
