@@ -261,6 +261,8 @@ impl FileData {
     pub(super) fn insert(&self, epoch: u64, index: u64, pages: Vec<Page>, bytes: usize, at_end: bool) {
         let start = index * PAGE_BYTES as u64;
         let end = start + bytes as u64;
+        // Who finds nothing may be anywhere behind the end, but at the start.
+        let tells_end = bytes > 0 || start == 0;
         let tickets: Vec<_> = (index..).zip(pages.iter().map(|page| page.ticket)).collect();
         let mut state = self.state.write();
         if state.epoch != epoch || state.pages.try_reserve(pages.len()).is_err() {
@@ -269,11 +271,11 @@ impl FileData {
         if at_end
             && !state.is_unwritten()
             && state.eof != Some(end)
-            && (bytes > 0 || state.eof.is_some_and(|eof| eof > start))
+            && (tells_end || state.eof.is_some_and(|eof| eof > start))
         {
             state.lose_end();
             state.pages.retain(|&index, page| index * (PAGE_BYTES as u64) < end || !page.may_go());
-            if bytes > 0 {
+            if tells_end {
                 state.ends_at(end);
             } else {
                 state.eof = None;

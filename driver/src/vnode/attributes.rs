@@ -211,7 +211,7 @@ impl Node {
         if self.credentials().is_privileged() {
             return Ok(());
         }
-        let own = self.getattr_of(fh)?;
+        let own = self.inode().mode(self.cache().now()).map_or_else(|| self.ask_attr(fh), Ok)?;
         let kept = self.without_set_ids(&own);
         if kept != own.permissions {
             self.change_attr(fh, SetAttr { permissions: Some(kept), ..SetAttr::default() }, false)?;

@@ -82,6 +82,22 @@ fn content_that_others_change_is_read_anew_also_by_who_has_the_file_open() {
 }
 
 #[test]
+fn that_an_open_file_is_empty_is_asked_for_once() {
+    let mounted = mount();
+    let file = mounted.fs.open("d/g").unwrap();
+    let mut buffer = [0; 20];
+    for content in [&b""[..], b"more", b"", b"most"] {
+        mounted.server(|server| {
+            server.file("d/g", content);
+        });
+        assert_eq!(file.read_at(0, &mut buffer), Ok(content.len()));
+        assert_eq!(mounted.sent_by(|| file.read_at(0, &mut buffer)), (Ok(content.len()), vec![]));
+    }
+    drop(file);
+    mounted.unmount();
+}
+
+#[test]
 fn what_is_appended_goes_behind_what_others_have_appended() {
     for writeback in [false, true] {
         let cache = CacheOptions { writeback, ..CacheOptions::default() };

@@ -35,6 +35,18 @@ fn making_files_asks_for_the_directory_once() {
 }
 
 #[test]
+fn writing_to_a_file_leaves_its_mode_known() {
+    let mounted = mount_for_somebody();
+    let write = |fs: &VirtioFs| OpenOptions::new().append(true).open(fs, "d/g")?.write_all(b"more");
+    mounted.sends(write);
+    assert_eq!(mounted.sends(write), [opcode::OPEN, opcode::WRITE, opcode::FLUSH, opcode::RELEASE]);
+    // Somebody else forbids it.
+    mounted.server(|server| server.attr_mut("d/g").permissions = 0o444);
+    assert_eq!(write(&mounted.fs).unwrap_err().errno(), Errno::EACCES);
+    mounted.unmount();
+}
+
+#[test]
 fn what_was_written_need_not_be_read() {
     for (writeback, bytes) in [(false, 5), (false, 200_000), (true, 5), (true, 200_000)] {
         let cache = CacheOptions { writeback, ..CacheOptions::default() };
