@@ -1,0 +1,119 @@
+//! What the host changes by itself: seen by a mount once the host has told of it. How soon is printed with `-- --nocapture`.
+
+use super::common::PATIENCE;
+use super::share::{Share, mount};
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::time::{Duration, Instant};
+use virtio_fs::{Dax, MountOptions, VirtioFs};
+
+const ROUNDS: u32 = 50;
+
+/// Does something on the host, and waits until the mount says so. Gives how long that took.
+fn delay(what: &str, change: impl FnOnce(), is_seen: impl Fn() -> bool) -> Duration {
+    change();
+    let begin = Instant::now();
+    while !is_seen() {
+        assert!(begin.elapsed() < PATIENCE, "not seen: {what}");
+    }
+    begin.elapsed()
+}
+
+/// One round of everything, by the mount's own means; gives what took how long.
+fn round(share: &Share, vfs: &VirtioFs, number: u32) -> [(&'static str, Duration); 8] {
+    let opened = fs::File::options().write(true).open(share.at("d/file")).unwrap();
+    let held = vfs.open("d/file").unwrap();
+    let text = format!("{number:08}");
+    let permissions = 0o600 + number % 64;
+    let mode = |path: &str| u32::from(vfs.metadata(path).unwrap().permissions());
+    let lists = |name: &str| vfs.read_dir("d").unwrap().any(|entry| entry.unwrap().file_name() == name.as_bytes());
+    let open_file_holds = |text: &str| {
+        let mut bytes = [0; 9];
+        let read = held.read_at(0, &mut bytes).unwrap();
+        bytes[..read] == *text.as_bytes()
+    };
+    // Known to be absent.
+    assert!(!vfs.exists("d/new").unwrap() && !vfs.exists("d/moved").unwrap());
+    [
+        (
+            "a write",
+            delay(
+                "a write",
+                || opened.write_all_at(text.as_bytes(), 0).unwrap(),
+                || vfs.read("d/file").unwrap() == text.as_bytes(),
+            ),
+        ),
+        (
+            "a write, by an open file",
+            delay(
+                "a write, by an open file",
+                || opened.write_all_at(b"another!", 0).unwrap(),
+                || open_file_holds("another!"),
+            ),
+        ),
+        (
+            "a chmod",
+            delay(
+                "a chmod",
+                || fs::set_permissions(share.at("d/file"), fs::Permissions::from_mode(permissions)).unwrap(),
+                || mode("d/file") == permissions,
+            ),
+        ),
+        (
+            "a new file",
+            delay("a new file", || fs::write(share.at("d/new"), "new").unwrap(), || vfs.exists("d/new").unwrap()),
+        ),
+        ("its content", delay("its content", || (), || vfs.read("d/new").unwrap() == b"new" && lists("new"))),
+        (
+            "a rename",
+            delay(
+                "a rename",
+                || fs::rename(share.at("d/new"), share.at("d/moved")).unwrap(),
+                || !vfs.exists("d/new").unwrap() && vfs.exists("d/moved").unwrap(),
+            ),
+        ),
+        (
+            "another file in its place",
+            delay(
+                "another file in its place",
+                || {
+                    fs::write(share.at("other"), "other").unwrap();
+                    fs::rename(share.at("other"), share.at("d/moved")).unwrap();
+                },
+                || vfs.read("d/moved").is_ok_and(|bytes| bytes == b"other"),
+            ),
+        ),
+        (
+            "a removal",
+            delay(
+                "a removal",
+                || fs::remove_file(share.at("d/moved")).unwrap(),
+                || !vfs.exists("d/moved").unwrap() && !lists("moved"),
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn a_mount_sees_what_the_host_changes_soon() {
+    for way in ["auto", "inotify"] {
+        let share = Share::new(&["--host-changes", way, "--cache", "always"]);
+        fs::create_dir(share.at("d")).unwrap();
+        fs::write(share.at("d/file"), "00000000").unwrap();
+        let daemons = [share.serve(), share.serve()];
+        let options = MountOptions { dax: Dax::Never, ..MountOptions::default() };
+        let mounts = [0, 1].map(|at| mount(&daemons[at], &options));
+        let rounds: Vec<_> = (0..ROUNDS).map(|number| round(&share, &mounts[number as usize % 2], number)).collect();
+        for at in 0..rounds[0].len() {
+            let mut delays: Vec<_> = rounds.iter().map(|round| round[at].1).collect();
+            delays.sort();
+            println!(
+                "{way}: {}: seen after {:?}, at most {:?}",
+                rounds[0][at].0,
+                delays[delays.len() / 2],
+                delays.last().unwrap()
+            );
+        }
+        mounts.into_iter().for_each(|fs| fs.unmount().unwrap());
+    }
+}
