@@ -6,14 +6,14 @@ use super::world::{Options, World};
 use std::time::Duration;
 use virtio_fs::{CacheMode, CacheOptions, Credentials, Dax, MountOptions};
 
-/// How many tests there are here: each does its part of the steps.
-const TESTS: u64 = 9;
+/// How many worlds there are here: each does its part of the steps.
+const TESTS: u64 = 10;
 /// How often everything is compared.
 const ALL: u64 = 25;
 /// After so many steps the directory is a new one.
 const STEPS_OF_ONE: u64 = 3000;
 
-/// Does this test's part of the steps. Worlds are made by `make` from a seed.
+/// Does one world's part of the steps. Worlds are made by `make` from a seed.
 fn run(make: impl Fn(u64) -> World) {
     let steps = number("VIRTIO_FS_TABLE_STEPS", 20_000) / TESTS;
     let first = number("VIRTIO_FS_TABLE_SEED", 1);
@@ -125,7 +125,13 @@ fn both_mounts_find_what_was_collected_and_is_sent() {
         options.cache.writeback = true;
         side(options)
     };
-    run(|seed| World::new(seed, &with(&["--cache", "always"]), [collecting(), collecting()]));
+    for sync_each in [1, 7] {
+        run(|seed| {
+            let mut world = World::new(seed, &with(&["--cache", "always"]), [collecting(), collecting()]);
+            world.sync_each = sync_each;
+            world
+        });
+    }
 }
 
 /// Only root can look at what an ordinary user may.

@@ -141,8 +141,10 @@ fn what_nobody_changes_is_asked_for_once_whatever_the_time() {
     vfs.unmount().unwrap();
 }
 
+type Workload = (&'static str, fn(&VirtioFs));
+
 /// What programs change, and look at between their changes.
-const WORKLOADS: [(&str, fn(&VirtioFs)); 12] = [
+const WORKLOADS: [Workload; 12] = [
     ("mkdir", |vfs| vfs.create_dir_all("new/deep/er").unwrap()),
     ("create-500", |vfs| {
         for number in 0..FILES {

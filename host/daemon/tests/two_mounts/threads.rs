@@ -17,7 +17,8 @@ fn options(mode: CacheMode) -> MountOptions {
 #[test]
 fn after_changes_at_the_same_time_both_mounts_find_what_there_is() {
     const STEPS: usize = 50;
-    for (slots, mode) in [("516K", CacheMode::Auto), ("8K", CacheMode::Always)] {
+    let ways = [("516K", CacheMode::Auto, false), ("8K", CacheMode::Always, false), ("516K", CacheMode::Auto, true)];
+    for (slots, mode, writeback) in ways {
         let arguments = [
             "--host-changes",
             "none",
@@ -29,9 +30,11 @@ fn after_changes_at_the_same_time_both_mounts_find_what_there_is() {
             "--request-queues",
             "2",
         ];
-        let side = || Options { mount: options(mode), is_ordinary: false, reads_only: false };
+        let mut mount = options(mode);
+        mount.cache.writeback = writeback;
+        let side = || Options { mount: mount.clone(), is_ordinary: false, reads_only: false };
         let mut world = World::new(7, &arguments, [side(), side()]);
-        for _ in 0..number("VIRTIO_FS_TABLE_RACES", 100) {
+        for _ in 0..number("VIRTIO_FS_TABLE_RACES", 30) {
             world.race(STEPS);
             world.compare_all();
         }
