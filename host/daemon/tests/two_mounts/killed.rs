@@ -91,13 +91,13 @@ fn a_mount_whose_only_daemon_is_killed_says_so_and_one_that_starts_with_the_same
     let one = mount(&first, &options());
     expect_truth(&share, &one, "own");
     first.signal(Signal::KILL);
+    let _ = first.ends();
     let began = Instant::now();
     // Whatever is kept, this is not.
     assert!(matches!(one.write("own/1", "lost"), Err(Error::Device(_))));
     assert!(matches!(one.metadata("others/1"), Err(Error::Device(_))));
     drop(one);
     assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
-    let _ = first.ends();
 
     fs::write(share.at("own/2"), "meanwhile").unwrap();
     let [second, third] = [share.serve(), share.serve()];

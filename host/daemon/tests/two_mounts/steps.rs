@@ -264,6 +264,8 @@ impl World {
         let [owner, group] = [0; 2].map(|_| [None, Some(0), Some(ORDINARY)][self.random.below(3)]);
         let permissions =
             [0o755, 0o700, 0o777, 0o644, 0o600, 0o4755, 0o2755, 0o1777, 0o000, 0o711][self.random.below(10)];
+        // The host must be able to look there, whoever this is.
+        let permissions = permissions | if rustix::process::geteuid().is_root() { 0 } else { 0o700 };
         let now = self.random.next_u64();
         let time = match now % 3 {
             0 => None,
