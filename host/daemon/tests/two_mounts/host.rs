@@ -1,13 +1,16 @@
 //! What the host changes by itself: seen by a mount once the host has told of it. How soon is printed with `-- --nocapture`.
 
 use super::common::PATIENCE;
+use super::number;
 use super::share::{Share, mount};
+use super::world::{Options, World};
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::{Duration, Instant};
-use virtio_fs::{Dax, MountOptions, VirtioFs};
+use virtio_fs::{CacheMode, CacheOptions, Dax, MountOptions, VirtioFs};
 
 const ROUNDS: u32 = 50;
+const SHORT: Duration = Duration::from_millis(20);
 
 /// Does something on the host, and waits until the mount says so. Gives how long that took.
 fn delay(what: &str, change: impl FnOnce(), is_seen: impl Fn() -> bool) -> Duration {
@@ -20,11 +23,11 @@ fn delay(what: &str, change: impl FnOnce(), is_seen: impl Fn() -> bool) -> Durat
 }
 
 /// One round of everything, by the mount's own means; gives what took how long.
-fn round(share: &Share, vfs: &VirtioFs, number: u32) -> [(&'static str, Duration); 8] {
+fn round(share: &Share, vfs: &VirtioFs, count: u32) -> [(&'static str, Duration); 8] {
     let opened = fs::File::options().write(true).open(share.at("d/file")).unwrap();
     let held = vfs.open("d/file").unwrap();
-    let text = format!("{number:08}");
-    let permissions = 0o600 + number % 64;
+    let text = format!("{count:08}");
+    let permissions = 0o600 + count % 64;
     let mode = |path: &str| u32::from(vfs.metadata(path).unwrap().permissions());
     let lists = |name: &str| vfs.read_dir("d").unwrap().any(|entry| entry.unwrap().file_name() == name.as_bytes());
     let open_file_holds = |text: &str| {
@@ -115,5 +118,28 @@ fn a_mount_sees_what_the_host_changes_soon() {
             );
         }
         mounts.into_iter().for_each(|fs| fs.unmount().unwrap());
+    }
+}
+
+/// Whatever it is. What inotify cannot tell of, as files with several links, is believed for a short time.
+#[test]
+fn a_mount_comes_to_see_everything_that_the_host_changes() {
+    let side = |mode, is_host| {
+        let (entry_timeout, attr_timeout) = (Some(SHORT), Some(SHORT));
+        let cache = CacheOptions { mode, entry_timeout, attr_timeout, ..CacheOptions::default() };
+        let mount = MountOptions { cache, dax: Dax::Never, ..MountOptions::default() };
+        Options { mount, is_ordinary: false, reads_only: false, is_host }
+    };
+    for way in ["auto", "inotify"] {
+        println!("changes are found by {way}");
+        let arguments = ["--host-changes", way, "--cache", "always", "--xattr"];
+        let mut world = World::new(
+            number("VIRTIO_FS_TABLE_SEED", 5),
+            &arguments,
+            [side(CacheMode::Auto, false), side(CacheMode::None, true)],
+        );
+        for _ in 0..number("VIRTIO_FS_TABLE_STEPS", 20_000) / 40 {
+            world.step_on_host();
+        }
     }
 }

@@ -35,6 +35,11 @@ impl Share {
         let own = ["--version-table", &table, "--shared-dir", &share];
         Daemon::start(&own.into_iter().chain(self.arguments.iter().map(String::as_str)).collect::<Vec<_>>())
     }
+
+    /// A daemon that is a program of the host like others: what it changes is not counted by itself.
+    pub(crate) fn serve_without_table(&self) -> Daemon {
+        Daemon::start(&["--xattr", "--shared-dir", self.path().to_str().unwrap()])
+    }
 }
 
 pub(crate) fn mount(daemon: &Daemon, options: &MountOptions) -> VirtioFs {

@@ -1,11 +1,12 @@
 //! Two mounts of one directory, and whether both find what there is.
 
-use super::common::Daemon;
+use super::common::{Daemon, PATIENCE};
 use super::found::{as_ordinary, on_host, on_mount};
 use super::held::{HeldDirectory, HeldFile};
 use super::share::{Share, mount};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 use virtio_fs::test_utils::XorShift;
 use virtio_fs::{Credentials, MountOptions, VirtioFs};
 
@@ -34,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) is_ordinary: bool,
     /// Files are opened for reading only.
     pub(crate) reads_only: bool,
+    /// Its daemon has no version table.
+    pub(crate) is_host: bool,
 }
 
 /// A mount, and what it has open.
@@ -73,8 +76,8 @@ impl World {
     pub(crate) fn new(seed: u64, arguments: &[&str], options: [Options; 2]) -> Self {
         let share = Arc::new(Share::new(arguments));
         let writes_back = options.iter().any(|options| options.mount.cache.writeback);
-        let sides = options.into_iter().map(|Options { mount: options, is_ordinary, reads_only }| {
-            let daemon = Some(share.serve());
+        let sides = options.into_iter().map(|Options { mount: options, is_ordinary, reads_only, is_host }| {
+            let daemon = Some(if is_host { share.serve_without_table() } else { share.serve() });
             let fs = mount(daemon.as_ref().unwrap(), &options);
             Side { files: vec![], directories: vec![], fs, is_ordinary, reads_only, daemon }
         });
@@ -178,29 +181,56 @@ impl World {
     }
 
     fn compare(&self, number: usize, paths: &[String]) {
+        if let Some(difference) = self.difference(number, paths) {
+            self.fail(number, &difference);
+        }
+    }
+
+    /// What is wrong with what a mount finds at these paths.
+    fn difference(&self, number: usize, paths: &[String]) -> Option<String> {
         let side = &self.sides[number];
         for path in paths {
             let look = || on_host(&self.share.at(path), self.counts_blocks);
             let should_be = if side.is_ordinary { as_ordinary(look) } else { look() };
             let is = on_mount(&side.fs, if path.is_empty() { "/" } else { path }, self.counts_blocks);
             if is != should_be {
-                self.fail(number, &format!("/{path} is found\n{is:?}\nwhere there is\n{should_be:?}"));
+                return Some(format!("/{path} is found\n{is:?}\nwhere there is\n{should_be:?}"));
             }
         }
+        None
     }
 
     fn compare_held(&self, number: usize) {
+        if let Some(difference) = self.difference_of_held(number) {
+            self.fail(number, &difference);
+        }
+    }
+
+    fn difference_of_held(&self, number: usize) -> Option<String> {
         let side = &self.sides[number];
         for file in &side.files {
             if let Some(difference) = file.difference(self.counts_blocks) {
-                self.fail(number, &format!("an open file {difference}"));
+                return Some(format!("an open file {difference}"));
             }
         }
         // What an ordinary user may look for in a directory depends on the way there.
         let names = if side.is_ordinary { &[][..] } else { &NAMES };
         for directory in &side.directories {
             if let Some(difference) = directory.difference(names, self.counts_blocks) {
-                self.fail(number, &format!("a directory {difference}"));
+                return Some(format!("a directory {difference}"));
+            }
+        }
+        None
+    }
+
+    /// The second mount, whose daemon has no table, changes something, as a program of the host would. Waits until the first
+    /// one finds all of it.
+    pub(crate) fn step_on_host(&mut self) {
+        self.change_and_remember(1);
+        let begin = Instant::now();
+        while let Some(difference) = self.difference(0, &self.paths).or_else(|| self.difference_of_held(0)) {
+            if begin.elapsed() > PATIENCE {
+                self.fail(0, &difference);
             }
         }
     }
