@@ -1,4 +1,5 @@
-//! What the host changes by itself: seen by a mount once the host has told of it. How soon is printed with `-- --nocapture`.
+//! What the host changes by itself: seen by a mount once the host has told of it. How soon is printed with
+//! `-- --nocapture`.
 
 use super::common::PATIENCE;
 use super::number;
@@ -12,87 +13,46 @@ use virtio_fs::{CacheMode, CacheOptions, Dax, MountOptions, VirtioFs};
 const ROUNDS: u32 = 50;
 const SHORT: Duration = Duration::from_millis(20);
 
-/// Does something on the host, and waits until the mount says so. Gives how long that took.
-fn delay(what: &str, change: impl FnOnce(), is_seen: impl Fn() -> bool) -> Duration {
+/// Does something on the host, and waits until the mount says so. Gives what took how long.
+fn delay(what: &'static str, change: impl FnOnce(), is_seen: impl Fn() -> bool) -> (&'static str, Duration) {
     change();
     let begin = Instant::now();
     while !is_seen() {
         assert!(begin.elapsed() < PATIENCE, "not seen: {what}");
     }
-    begin.elapsed()
+    (what, begin.elapsed())
 }
 
-/// One round of everything, by the mount's own means; gives what took how long.
+/// One round of everything, each thing seen by the mount's own means.
 fn round(share: &Share, vfs: &VirtioFs, count: u32) -> [(&'static str, Duration); 8] {
     let opened = fs::File::options().write(true).open(share.at("d/file")).unwrap();
     let held = vfs.open("d/file").unwrap();
-    let text = format!("{count:08}");
-    let permissions = 0o600 + count % 64;
-    let mode = |path: &str| u32::from(vfs.metadata(path).unwrap().permissions());
-    let lists = |name: &str| vfs.read_dir("d").unwrap().any(|entry| entry.unwrap().file_name() == name.as_bytes());
+    let (text, permissions) = (format!("{count:08}"), 0o600 + count % 64);
+    let write = |text: &str| opened.write_all_at(text.as_bytes(), 0).unwrap();
+    let chmod = || fs::set_permissions(share.at("d/file"), fs::Permissions::from_mode(permissions)).unwrap();
+    let rename = |from: &str| fs::rename(share.at(from), share.at("d/moved")).unwrap();
+    let is_there = |path: &str| vfs.exists(path).unwrap();
+    let is_listed = |name: &str| vfs.read_dir("d").unwrap().any(|entry| entry.unwrap().file_name() == name.as_bytes());
+    let holds = |path: &str, text: &str| vfs.read(path).is_ok_and(|bytes| bytes == text.as_bytes());
     let open_file_holds = |text: &str| {
         let mut bytes = [0; 9];
         let read = held.read_at(0, &mut bytes).unwrap();
         bytes[..read] == *text.as_bytes()
     };
-    // Known to be absent.
-    assert!(!vfs.exists("d/new").unwrap() && !vfs.exists("d/moved").unwrap());
+    delay("the last round", || (), || !is_there("d/new") && !is_there("d/moved"));
+    fs::write(share.at("other"), "other").unwrap();
     [
-        (
-            "a write",
-            delay(
-                "a write",
-                || opened.write_all_at(text.as_bytes(), 0).unwrap(),
-                || vfs.read("d/file").unwrap() == text.as_bytes(),
-            ),
-        ),
-        (
-            "a write, by an open file",
-            delay(
-                "a write, by an open file",
-                || opened.write_all_at(b"another!", 0).unwrap(),
-                || open_file_holds("another!"),
-            ),
-        ),
-        (
-            "a chmod",
-            delay(
-                "a chmod",
-                || fs::set_permissions(share.at("d/file"), fs::Permissions::from_mode(permissions)).unwrap(),
-                || mode("d/file") == permissions,
-            ),
-        ),
-        (
-            "a new file",
-            delay("a new file", || fs::write(share.at("d/new"), "new").unwrap(), || vfs.exists("d/new").unwrap()),
-        ),
-        ("its content", delay("its content", || (), || vfs.read("d/new").unwrap() == b"new" && lists("new"))),
-        (
-            "a rename",
-            delay(
-                "a rename",
-                || fs::rename(share.at("d/new"), share.at("d/moved")).unwrap(),
-                || !vfs.exists("d/new").unwrap() && vfs.exists("d/moved").unwrap(),
-            ),
-        ),
-        (
-            "another file in its place",
-            delay(
-                "another file in its place",
-                || {
-                    fs::write(share.at("other"), "other").unwrap();
-                    fs::rename(share.at("other"), share.at("d/moved")).unwrap();
-                },
-                || vfs.read("d/moved").is_ok_and(|bytes| bytes == b"other"),
-            ),
-        ),
-        (
+        delay("a write", || write(&text), || holds("d/file", &text)),
+        delay("a write, by an open file", || write("another!"), || open_file_holds("another!")),
+        delay("a chmod", chmod, || u32::from(vfs.metadata("d/file").unwrap().permissions()) == permissions),
+        delay("a new file", || fs::write(share.at("d/new"), "new").unwrap(), || is_there("d/new")),
+        delay("its content and its name in a listing", || (), || holds("d/new", "new") && is_listed("new")),
+        delay("a rename", || rename("d/new"), || !is_there("d/new") && is_there("d/moved")),
+        delay("another file in its place", || rename("other"), || holds("d/moved", "other")),
+        delay(
             "a removal",
-            delay(
-                "a removal",
-                || fs::remove_file(share.at("d/moved")).unwrap(),
-                || !vfs.exists("d/moved").unwrap() && !lists("moved"),
-            ),
+            || fs::remove_file(share.at("d/moved")).unwrap(),
+            || !is_there("d/moved") && !is_listed("moved"),
         ),
     ]
 }

@@ -1,5 +1,5 @@
-//! How many requests programs' habits cost with a version table, though nothing may be believed for any time. The rows are
-//! printed with `-- --nocapture`.
+//! How many requests programs' habits cost with a version table, though nothing may be believed for any time. The rows
+//! are printed with `-- --nocapture`.
 
 use super::share::{Share, mount};
 use std::collections::BTreeMap;
@@ -203,8 +203,8 @@ const WORKLOADS: [Workload; 12] = [
     ("and look whether it is gone", |vfs| assert!(!vfs.exists("new").unwrap())),
 ];
 
-/// What has a slot in common with something that was changed is asked for once more. In a workload 500 names are looked at,
-/// by three keys at most, and 500 changes raise six slots at most: in 2^20 slots 4 names in the mean.
+/// What has a slot in common with something that was changed is asked for once more. In a workload 500 names are looked
+/// at, by three keys at most, and 500 changes raise six slots each at most: in 2^20 slots 4 names in the mean.
 const MEETINGS: u64 = 16;
 
 /// The only guest pays no more for what it changes than one that believes everything for a long time.

@@ -105,7 +105,7 @@ impl World {
     pub(crate) fn step(&mut self) {
         let number = self.random.below(2);
         let mut concerned = self.change_and_remember(number);
-        if self.writes_back && self.steps % self.sync_each != 0 {
+        if self.writes_back && !self.steps.is_multiple_of(self.sync_each) {
             return;
         }
         self.sync();
@@ -223,8 +223,8 @@ impl World {
         None
     }
 
-    /// The second mount, whose daemon has no table, changes something, as a program of the host would. Waits until the first
-    /// one finds all of it.
+    /// The second mount, whose daemon has no table, changes something, as a program of the host would. Waits until the
+    /// first one finds all of it.
     pub(crate) fn step_on_host(&mut self) {
         self.change_and_remember(1);
         let begin = Instant::now();
