@@ -33,7 +33,7 @@ fn options(mode: CacheMode) -> MountOptions {
 }
 
 fn side(mount: MountOptions) -> Options {
-    Options { mount, is_ordinary: false, reads_only: false, is_host: false }
+    Options { mount, is_ordinary: false, reads_only: false, is_host: false, holds_files: true }
 }
 
 fn both(mode: CacheMode) -> [Options; 2] {
@@ -143,7 +143,7 @@ fn an_ordinary_user_may_do_what_others_allow_at_once() {
         let credentials = Credentials { uid: ORDINARY, gid: ORDINARY, groups, ..Credentials::default() };
         let credentials = if is_ordinary { credentials } else { Credentials::default() };
         let mount = MountOptions { credentials, ..options(CacheMode::Auto) };
-        let ordinary = Options { mount, is_ordinary, reads_only: false, is_host: false };
+        let ordinary = Options { mount, is_ordinary, reads_only: false, is_host: false, holds_files: true };
         World::new(seed, &with(&["--cache", "always"]), [side(options(CacheMode::Auto)), ordinary])
     });
 }
@@ -153,7 +153,8 @@ fn an_ordinary_user_may_do_what_others_allow_at_once() {
 fn a_mount_with_a_window_finds_what_there_is() {
     run(|seed| {
         let mapping = MountOptions { dax: Dax::Always, ..options(CacheMode::Auto) };
-        let mapping = Options { mount: mapping, is_ordinary: false, reads_only: true, is_host: false };
+        let mapping =
+            Options { mount: mapping, is_ordinary: false, reads_only: true, is_host: false, holds_files: true };
         let window = with(&["--cache", "always", "--window", "1M"]);
         let mut world = World::new(seed, &window, [side(options(CacheMode::Auto)), mapping]);
         (world.length, world.counts_blocks, world.passes) = (40_000, false, 3);

@@ -165,8 +165,8 @@ impl World {
         }
         let path = self.file();
         let host = self.share.at(&path);
-        if fs::metadata(&host).is_ok_and(|metadata| !metadata.is_file()) {
-            return (format!("{path} is no file"), vec![path]);
+        if !self.sides[number].holds_files || fs::metadata(&host).is_ok_and(|metadata| !metadata.is_file()) {
+            return (format!("{path} is not opened"), vec![path]);
         }
         let mut options = OpenOptions::new();
         let how = if self.sides[number].reads_only { 0 } else { self.random.below(6) };

@@ -32,7 +32,13 @@ fn after_changes_at_the_same_time_both_mounts_find_what_there_is() {
         ];
         let mut mount = options(mode);
         mount.cache.writeback = writeback;
-        let side = || Options { mount: mount.clone(), is_ordinary: false, reads_only: false, is_host: false };
+        let side = || Options {
+            mount: mount.clone(),
+            is_ordinary: false,
+            reads_only: false,
+            is_host: false,
+            holds_files: true,
+        };
         let mut world = World::new(7, &arguments, [side(), side()]);
         for _ in 0..number("VIRTIO_FS_TABLE_RACES", 30) {
             world.race(STEPS);

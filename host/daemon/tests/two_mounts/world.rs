@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) reads_only: bool,
     /// Its daemon has no version table.
     pub(crate) is_host: bool,
+    /// Files stay open.
+    pub(crate) holds_files: bool,
 }
 
 /// A mount, and what it has open.
@@ -46,6 +48,7 @@ pub(crate) struct Side {
     pub(crate) fs: VirtioFs,
     pub(crate) is_ordinary: bool,
     pub(crate) reads_only: bool,
+    pub(crate) holds_files: bool,
     /// `None` for another view of the same mount.
     daemon: Option<Daemon>,
 }
@@ -76,11 +79,12 @@ impl World {
     pub(crate) fn new(seed: u64, arguments: &[&str], options: [Options; 2]) -> Self {
         let share = Arc::new(Share::new(arguments));
         let writes_back = options.iter().any(|options| options.mount.cache.writeback);
-        let sides = options.into_iter().map(|Options { mount: options, is_ordinary, reads_only, is_host }| {
-            let daemon = Some(if is_host { share.serve_without_table() } else { share.serve() });
-            let fs = mount(daemon.as_ref().unwrap(), &options);
-            Side { files: vec![], directories: vec![], fs, is_ordinary, reads_only, daemon }
-        });
+        let sides =
+            options.into_iter().map(|Options { mount: options, is_ordinary, reads_only, is_host, holds_files }| {
+                let daemon = Some(if is_host { share.serve_without_table() } else { share.serve() });
+                let fs = mount(daemon.as_ref().unwrap(), &options);
+                Side { files: vec![], directories: vec![], fs, is_ordinary, reads_only, holds_files, daemon }
+            });
         let (sides, random) = (sides.collect(), XorShift::new(seed));
         let done = VecDeque::new();
         let (length, counts_blocks, is_alone, passes, is_sent_each_time) = (12_000, true, true, 1, &[][..]);
