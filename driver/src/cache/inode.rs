@@ -277,6 +277,10 @@ impl Inode {
     pub(crate) fn attr(&self, now: Instant) -> Option<Attr> {
         // Before the attributes are looked at: once it is written they are not known any more.
         let own = self.unwritten();
+        if own.is_some() && self.content_verdict() == Verdict::Old {
+            // Where the file ends is not this driver's word alone.
+            return None;
+        }
         let attributes = self.attributes.read();
         let attr = if self.is_valid(&attributes.validity, now) { attributes.attr } else { None };
         drop(attributes);
@@ -289,7 +293,7 @@ impl Inode {
         let version = {
             let attributes = self.attributes.read();
             let version = attributes.validity.version;
-            if attributes.content.version.is_newer_than(version) {
+            if self.slots().is_some_and(|(table, _)| table.is_newer(attributes.content.version, version)) {
                 return None;
             }
             version
@@ -337,7 +341,9 @@ impl Inode {
     /// kept of its content.
     pub(crate) fn unchanged_since(&self, stamp: &Stamp) -> bool {
         let attributes = self.attributes.read();
-        attributes.changed <= stamp.changes && !attributes.content.version.is_newer_than(stamp.sampled.version())
+        let (content, asked) = (attributes.content.version, stamp.sampled.version());
+        let is_older = self.slots().is_some_and(|(table, _)| table.is_newer(content, asked));
+        attributes.changed <= stamp.changes && !is_older
     }
 
     /// As [`Self::learn`], of a reply that says that they are good for `ttl`.

@@ -227,6 +227,12 @@ impl VersionTable {
         }
     }
 
+    /// Whether what has this version is newer than the other, or nothing is known of that: unless it is void itself.
+    pub(super) fn is_newer(&self, version: Version, other: Version) -> bool {
+        let is_of_this_life = version.is_of_table() && version.life() == self.life.load(Ordering::Acquire);
+        version.is_newer_than(other) || is_of_this_life && version.life() != other.life()
+    }
+
     /// Whether the table tells something of what has this slot, if it is asked for now.
     pub(super) fn covers(&self, slot: Slot) -> bool {
         is_tended(self.life.load(Ordering::Acquire)) && self.table.version(slot) != MARKED

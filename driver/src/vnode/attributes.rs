@@ -37,6 +37,9 @@ impl Node {
 
     /// Asks the server for the attributes.
     pub(crate) fn ask_attr(&self, fh: Option<FileHandle>) -> Result<Attr, Error> {
+        if self.inode().unwritten().is_some() {
+            self.heed_changes();
+        }
         self.with_unwritten(|| {
             let stamp = self.cache().stamp();
             let ValidAttr { attr, ttl } = self.expect_same_kind(self.call(&Getattr { fh })?)?;

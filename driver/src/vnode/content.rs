@@ -268,15 +268,17 @@ impl super::Node {
         result
     }
 
-    /// Lets go of what is kept of the content of this file, if the version table says that somebody changed it.
+    /// Lets go of what is kept of the content of this file, if the version table says that somebody changed it. What was
+    /// collected goes to the server first: nobody is shown what it would be next to.
     pub(super) fn heed_changes(&self) {
-        if self.inode().content_verdict() == Verdict::Old
-            && let Some(data) = self.inode().data()
-        {
+        let verdict = self.inode().content_verdict();
+        let Some(data) = self.inode().data().filter(|_| verdict != Verdict::ByTime) else { return };
+        if verdict == Verdict::Old {
             self.inode().renew_content(data);
-            if data.is_doubtful() {
-                self.write_back();
-            }
+        }
+        // Another thread may have found that it is old, and wait for its collected writes.
+        if self.cache().options().writes_back() && data.is_doubtful() {
+            self.write_back();
         }
     }
 

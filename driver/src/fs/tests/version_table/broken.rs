@@ -161,3 +161,28 @@ fn random_numbers_in_all_places_cost_requests_and_nothing_else() {
         mounted.unmount();
     }
 }
+
+#[test]
+fn a_reply_from_before_the_table_stood_still_does_not_tell_where_a_file_ends() {
+    let mounted = mount();
+    let file = mounted.fs.open("d/e/f").unwrap();
+    mounted.server(|server| server.attr_mut("d/e/f").uid += 1);
+    let open = |fs: &VirtioFs| fs.open("d/e/f").map(drop);
+    let opened = mounted.overtake(opcode::GETATTR, open, |_| {
+        for is_tended in [false, true] {
+            mounted.server(|server| {
+                server.tend_version_table(is_tended);
+            });
+            mounted.advance(SECOND);
+            mounted.stats("d/g");
+        }
+        mounted.server(|server| {
+            server.file("d/e/f", vec![b'b'; 20_000]);
+        });
+        assert_eq!(file.read_at(0, &mut [0; 10]), Ok(10));
+    });
+    opened.unwrap();
+    assert_eq!(file.read_at(0, &mut [0; 10]), Ok(10));
+    drop(file);
+    mounted.unmount();
+}

@@ -222,3 +222,50 @@ fn while_a_file_is_mapped_for_writing_time_counts_for_it() {
     drop(file);
     mounted.unmount();
 }
+
+#[test]
+fn collected_writes_are_sent_before_anything_is_told_of_a_file_that_others_have_changed() {
+    let looks: [fn(&Mounted, &File) -> u64; 3] = [
+        |mounted, _| mounted.fs.metadata("d/g").unwrap().len(),
+        |_, file| file.metadata().unwrap().len(),
+        |_, file| file.read_at(0, &mut [0; 100]).unwrap() as u64,
+    ];
+    for look in looks {
+        for content in [&b"what somebody else has made longer"[..], b"cut"] {
+            let cache = CacheOptions { writeback: true, ..CacheOptions::default() };
+            let mounted = mount_with(MountOptions { cache, ..MountOptions::default() }, |server| {
+                server.add_version_table(LOG2_SLOTS);
+            });
+            let file = OpenOptions::new().read(true).write(true).open(&mounted.fs, "d/g").unwrap();
+            file.write_all_at(0, b"O").unwrap();
+            mounted.server(|server| {
+                server.file("d/g", content);
+            });
+            assert_eq!(look(&mounted, &file), content.len() as u64);
+            assert_eq!(mounted.server(|server| server.content("d/g"))[..2], [b'O', content[1]]);
+            drop(file);
+            mounted.unmount();
+        }
+    }
+}
+
+#[test]
+fn who_comes_while_another_reader_waits_for_collected_writes_to_be_sent_is_not_shown_what_is_old() {
+    let cache = CacheOptions { writeback: true, ..CacheOptions::default() };
+    let mounted = mount_with(MountOptions { cache, ..MountOptions::default() }, |server| {
+        server.add_version_table(LOG2_SLOTS).file("large", vec![b'a'; 8192]);
+    });
+    let file = OpenOptions::new().read(true).write(true).open(&mounted.fs, "large").unwrap();
+    file.read_at(0, &mut [0; 8192]).unwrap();
+    file.write_all_at(0, b"X").unwrap();
+    mounted.server(|server| {
+        server.file("large", vec![b'b'; 8192]);
+    });
+    // What the other one does first.
+    let inode = mounted.fs.node("large").unwrap().inode().clone();
+    inode.renew_content(inode.data().unwrap());
+    let mut buffer = [0; 2];
+    assert_eq!((file.read_at(0, &mut buffer), &buffer), (Ok(2), b"Xb"));
+    drop((file, inode));
+    mounted.unmount();
+}
