@@ -4,6 +4,7 @@
 use super::version_table::{Sampled, Validity, Verdict, Version};
 use super::{Inode, Stamp};
 use crate::data::FileData;
+use core::time::Duration;
 
 /// A change of an inode that is about to be asked for, and what was kept then.
 pub(crate) struct OwnChange {
@@ -20,6 +21,7 @@ impl Inode {
     pub(crate) fn content_verdict(&self) -> Verdict {
         let Some((table, slots)) = self.slots() else { return Verdict::ByTime };
         let content = self.attributes().read().content;
+        // What was collected by time is as good as old.
         match content == Validity::NONE {
             true if table.covers(slots.content) => Verdict::Old,
             true => Verdict::ByTime,
@@ -37,13 +39,17 @@ impl Inode {
             let told = attributes.validity.version;
             let is_told = [slots.attributes, slots.content].map(|slot| table.judge(told, slot)) == [Verdict::Valid; 2];
             let version = if is_told { told } else { stamp.sampled.version() };
-            attributes.content = Validity::new(stamp.sent, version);
+            attributes.content = self.validity_of_content(&stamp, version);
         });
     }
 
     /// What is kept of the content of a file begins with the reply to the request with this stamp, which made the file.
     pub(crate) fn content_begins(&self, stamp: &Stamp) {
-        self.attributes().write().content = Validity::new(stamp.sent, stamp.sampled.version());
+        self.attributes().write().content = self.validity_of_content(stamp, stamp.sampled.version());
+    }
+
+    fn validity_of_content(&self, stamp: &Stamp, version: Version) -> Validity {
+        Validity::new(self.cache().expiry(stamp, Duration::ZERO, None), version)
     }
 
     /// The version of the mode, if the table says that it is valid.

@@ -55,7 +55,7 @@ pub(super) struct Attributes {
     pub(super) validity: Validity,
     /// For how long mode, owner and group are, which changes of content leave as they are.
     pub(super) mode: Validity,
-    /// All that is kept of the content was asked for later than this, if the version table tells of it.
+    /// All that is kept of the content is as new as this, if the version table tells of it.
     pub(super) content: Validity,
     /// The number of the last local change of this inode.
     changed: u64,
@@ -287,13 +287,13 @@ impl Inode {
         attr.map(|attr| own.map_or(attr, |own| own.of(attr)))
     }
 
-    /// The attributes, if they are known at the time `now` and no older than what is kept of the content; and a stamp as old
-    /// as they are, if that is given which was taken now.
+    /// The attributes, if they are known at the time `now` and no older than what is kept of the content; and `stamp`, which was
+    /// taken just now, made as old as they are.
     pub(crate) fn attr_of_content(&self, now: Instant, stamp: Stamp) -> Option<(Attr, Stamp)> {
         let version = {
             let attributes = self.attributes.read();
             let version = attributes.validity.version;
-            if self.slots().is_some_and(|(table, _)| table.is_newer(attributes.content.version, version)) {
+            if attributes.content.version.is_newer_than(version) {
                 return None;
             }
             version
@@ -342,8 +342,7 @@ impl Inode {
     pub(crate) fn unchanged_since(&self, stamp: &Stamp) -> bool {
         let attributes = self.attributes.read();
         let (content, asked) = (attributes.content.version, stamp.sampled.version());
-        let is_older = self.slots().is_some_and(|(table, _)| table.is_newer(content, asked));
-        attributes.changed <= stamp.changes && !is_older
+        attributes.changed <= stamp.changes && !content.is_newer_than(asked)
     }
 
     /// As [`Self::learn`], of a reply that says that they are good for `ttl`.

@@ -7,7 +7,7 @@ use crate::session::Session;
 use crate::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use crate::virtio::SharedWords;
 use core::time::Duration;
-use virtio_fs_version_table::{Key, MARKED, Sample, Slot, Table};
+use virtio_fs_version_table::{Flags, Key, MARKED, Sample, Slot, Table};
 
 /// The table of a mount, and whether anybody tends it.
 pub(crate) struct VersionTable {
@@ -46,7 +46,8 @@ impl Sampled {
     }
 }
 
-/// The version of something that is kept: the life and the clock of the table before it was asked for.
+/// The version of something that is kept, which is as new as all that was acknowledged in this life of the table until its
+/// clock was this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Version(u64);
 
@@ -70,9 +71,14 @@ impl Version {
         self.0 & ((1 << CLOCK_BITS) - 1)
     }
 
-    /// Whether this is of a later request than the other.
+    /// Whether this is of a later life of the table than the other, or of a later time in the same one.
     pub(super) fn is_newer_than(self, other: Self) -> bool {
-        self.life() == other.life() && self.clock() > other.clock()
+        // Lives are counted in a circle.
+        match self.life().wrapping_sub(other.life()).cast_signed() {
+            _ if self == Self::NONE => false,
+            0 => self.clock() > other.clock(),
+            lives => lives > 0,
+        }
     }
 
     /// Whether the table told something then.
@@ -141,7 +147,8 @@ impl VersionTable {
             }
         };
         let slots = 1_u64 << table.log2_slots();
-        log::debug!("the device has a version table of {slots} slots");
+        let host = if table.flags() == Flags::empty() { "not counted" } else { "counted" };
+        log::debug!("the device has a version table of {slots} slots; changes on the host are {host}");
         Some(Self {
             life: AtomicU16::new(1),
             epoch: AtomicU64::new(table.epoch()),
@@ -169,8 +176,13 @@ impl VersionTable {
     fn look(&self) {
         let (epoch, heartbeat) = (self.table.epoch(), self.table.heartbeat());
         let has_moved = self.heartbeat.swap(heartbeat, Ordering::Relaxed) != heartbeat;
+        // In this order: whoever takes a sample meanwhile finds a later time.
+        let highest = self.clock.load(Ordering::Acquire);
         let clock = self.table.sample().clock;
-        let is_back = self.clock.swap(clock, Ordering::Relaxed) > clock;
+        let is_back = clock < highest;
+        if is_back {
+            self.clock.store(clock, Ordering::Relaxed);
+        }
         let is_another = self.epoch.swap(epoch, Ordering::Relaxed) != epoch || is_back;
         let life = self.life.load(Ordering::Relaxed);
         let was_tended = is_tended(life);
@@ -182,7 +194,8 @@ impl VersionTable {
         if next != life {
             let what = if has_moved { "is tended" } else { "stands still: what is kept is believed by time" };
             log::info!("the version table {what}");
-            self.life.store(next, Ordering::Release);
+            // Who was held up here for long has nothing to say any more.
+            _ = self.life.compare_exchange(life, next, Ordering::Release, Ordering::Relaxed);
         }
     }
 
@@ -225,12 +238,6 @@ impl VersionTable {
             Verdict::Old => false,
             Verdict::ByTime => validity.is_by_time(now),
         }
-    }
-
-    /// Whether what has this version is newer than the other, or nothing is known of that: unless it is void itself.
-    pub(super) fn is_newer(&self, version: Version, other: Version) -> bool {
-        let is_of_this_life = version.is_of_table() && version.life() == self.life.load(Ordering::Acquire);
-        version.is_newer_than(other) || is_of_this_life && version.life() != other.life()
     }
 
     /// Whether the table tells something of what has this slot, if it is asked for now.

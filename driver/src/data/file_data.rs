@@ -143,11 +143,11 @@ impl FileData {
         self.state.read().holds(index)
     }
 
-    /// The file was just made by this driver: it is empty. If nothing is known of it yet, `begun` is called before anybody
-    /// looks.
-    pub(crate) fn is_new(&self, begun: impl FnOnce()) {
+    /// The file was just made by this driver: it is empty, if nothing else is known of it and that `is_still_true`. Then `begun`
+    /// is called before anybody looks.
+    pub(crate) fn is_new(&self, is_still_true: impl FnOnce() -> bool, begun: impl FnOnce()) {
         let mut state = self.state.write();
-        if state.pages.is_empty() && state.changes == 0 {
+        if state.pages.is_empty() && state.changes == 0 && is_still_true() {
             state.eof = Some(0);
             begun();
         }

@@ -75,7 +75,9 @@ impl VirtioFs {
         let root = Node::root(Arc::new(superblock), options.credentials.clone());
         if root.cache().has_version_table() {
             // The table goes by inode numbers, and no reply to LOOKUP tells the root's.
-            root.ask_attr(None)?;
+            if let Err(error) = root.ask_attr(None) {
+                log::warn!("names in the root are believed by time, until it tells its attributes: {error}");
+            }
         }
         Ok(Self { root })
     }

@@ -276,9 +276,11 @@ impl super::Node {
         if verdict == Verdict::Old {
             self.inode().renew_content(data);
         }
-        // Another thread may have found that it is old, and wait for its collected writes.
-        if self.cache().options().writes_back() && data.is_doubtful() {
+        // Another thread may have found that it is old, and wait for its collected writes; or collect more.
+        let mut attempts = 0;
+        while self.cache().options().writes_back() && data.is_doubtful() && attempts < BUFFER_ATTEMPTS {
             self.write_back();
+            attempts += 1;
         }
     }
 

@@ -1,7 +1,7 @@
 //! Finding what a name leads to: in the cache, or by asking the server.
 
 use super::{Node, View};
-use crate::cache::{Dentry, Inode, Stamp};
+use crate::cache::{Dentry, Inode, Stamp, Verdict};
 use crate::wire::{Attr, LookedUp, Lookup, Name};
 use crate::{Errno, Error, Instant};
 use alloc::boxed::Box;
@@ -52,7 +52,9 @@ impl View {
                 learn(Dentry::Inode(inode.clone()), entry.entry_ttl);
                 directory.note_search();
                 // What was written here meanwhile the reply may not know, nor the pages tell any more.
-                let is_new = !cache.options().writes_back() || inode.unchanged_since(&stamp);
+                let is_new = !cache.options().writes_back()
+                    || inode.unchanged_since(&stamp)
+                        && (inode.unwritten().is_none() || inode.content_verdict() != Verdict::Old);
                 let told = is_new.then(|| Box::new(Told { attr, stamp }));
                 Ok(Found { inode, told })
             }

@@ -142,7 +142,8 @@ impl OpenFile {
             Ok(attr) if attr.file_type == FileType::Regular => {
                 let (node, attr) = parent.child(&entry, stamp)?;
                 if let Some(data) = node.inode().data() {
-                    data.is_new(|| node.inode().content_begins(stamp));
+                    let inode = node.inode();
+                    data.is_new(|| inode.unchanged_since(stamp), || inode.content_begins(stamp));
                 }
                 let mut file = Self::new(node, flags);
                 let handle = Handle::new(&file.node, Some(opened), opened_as, file.owner);
