@@ -35,7 +35,17 @@ impl<F: FileSystem> CountedFs<F> {
 
     /// The guest is about to be told of a lookup.
     pub(super) fn know(&self, entry: &Entry) {
-        self.inodes().entry(entry.inode).or_insert(Known { ino: entry.attr.ino, lookups: 0 }).lookups += 1;
+        let ino = entry.attr.ino;
+        let mut inodes = self.inodes();
+        let known = inodes.entry(entry.inode).or_insert(Known { ino, lookups: 0 });
+        // The root is looked up as `.` only, and was known before.
+        known.lookups = known.lookups.saturating_add(1);
+        let before = std::mem::replace(&mut known.ino, ino);
+        drop(inodes);
+        if before != ino {
+            // Some file systems give numbers that do not last. What was counted by the old one guests may not have seen.
+            self.table.raise_floor();
+        }
     }
 
     /// The guest has forgotten lookups.

@@ -42,6 +42,12 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
     type Handle = F::Handle;
     type DirIter = F::DirIter;
 
+    fn init(&self, capable: FsOptions) -> io::Result<FsOptions> {
+        // A guest that was reset has said nothing.
+        self.inodes().clear();
+        self.inner.init(capable)
+    }
+
     fn destroy(&self) {
         self.inner.destroy();
         self.inodes().clear();
@@ -300,7 +306,6 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
     }
 
     pass_on! {
-        fn init(&self, capable: FsOptions) -> io::Result<FsOptions>;
         fn getattr(
             &self, context: Context, nodeid: Self::Inode, handle: Option<Self::Handle>,
         ) -> io::Result<(Attr, Duration)>;

@@ -95,8 +95,10 @@ impl Counting {
             Ok(()) => is_enough,
             Err(error) => {
                 if !std::mem::replace(&mut has_failed, true) {
-                    log::error!("changes on the host are not counted any more, and guests go by time: {error}");
+                    log::error!("changes on the host were lost, and nothing that guests keep is believed: {error}");
                 }
+                // Some may have been read already.
+                self.table.unknown();
                 std::thread::sleep(time);
                 false
             }

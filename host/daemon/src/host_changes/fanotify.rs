@@ -158,8 +158,9 @@ fn concerned(layout: Layout, event: &Event<'_>, keys: &mut Keys<'_>) -> Option<(
     if has(MaskFlags::FAN_MODIFY | MaskFlags::FAN_ATTRIB) {
         let changed = match (event.object, event.place) {
             (Some(object), _) => object,
-            (None, Some(place)) => place.directory,
-            (None, None) => return None,
+            // Of a directory there is nothing else.
+            (None, Some(place)) if is_directory => place.directory,
+            (None, _) => return None,
         };
         // What was replaced by a rename is told by FAN_ATTRIB only, and a directory then has lost its content.
         if has(MaskFlags::FAN_MODIFY) || is_directory {

@@ -80,6 +80,13 @@ impl HandedOut {
         self.unwatched.insert(nodeid);
     }
 
+    /// A watched directory cannot be watched any more, though it is there.
+    pub(super) fn is_unmounted(&mut self, watch: Watch) {
+        if let Some(directory) = self.directories.get(&watch) {
+            self.unwatched.extend(&directory.nodeids);
+        }
+    }
+
     /// Whether the guest knows directories in which nothing is told.
     pub(super) fn has_unwatched(&self) -> bool {
         !self.unwatched.is_empty()

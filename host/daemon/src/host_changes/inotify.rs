@@ -126,8 +126,9 @@ impl Inotify {
         let marked = if found.links > 1 && !found.is_directory {
             state.known.mark(found.nodeid)
         } else {
-            // In a directory that is not watched nothing is believed.
-            let watch = state.known.watch_of(directory);
+            // In a directory that is not watched nothing is believed. What these lead to is told of anyhow.
+            let is_name = !matches!(name.to_bytes(), b"." | b"..");
+            let watch = state.known.watch_of(directory).filter(|_| is_name);
             watch.and_then(|watch| state.known.named(found.nodeid, watch, name.to_bytes()))
         };
         marked.into_iter().for_each(|ino| sink.mark(ino));
@@ -135,7 +136,9 @@ impl Inotify {
     }
 
     pub(super) fn forgotten(&self, nodeid: u64, count: u64, sink: &dyn Sink) {
-        let released = self.state().known.forget(nodeid, count);
+        let state = &mut *self.state();
+        let released = state.known.forget(nodeid, count);
+        // Nobody may watch the same directory again before its watch is removed: it would be the same one.
         self.release(released, sink);
     }
 
@@ -240,6 +243,9 @@ impl State {
             log::warn!("changes on the host came too fast: nothing that guests keep is believed");
             count.is_unknown = true;
             count.has_lost = true;
+        }
+        if has(ReadFlags::UNMOUNT) {
+            self.known.is_unmounted(event.watch);
         }
         if has(ReadFlags::IGNORED) {
             self.known.watch_is_gone(event.watch);

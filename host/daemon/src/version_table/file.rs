@@ -94,8 +94,12 @@ fn shared(path: &Path, size: Size, flags: Flags) -> io::Result<VersionTable> {
         servers.set_len(0)?;
         reserve(&servers, 8 << log2_slots)?;
         let new = beside(".new");
-        let file = options().open(&new)?;
-        file.set_len(0)?;
+        // What a server has left that was killed meanwhile.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = options().create_new(true).open(&new)?;
         reserve(&file, bytes_of(log2_slots))?;
         let table = create(&file, log2_slots, flags)?;
         std::fs::rename(new, path)?;
@@ -104,6 +108,11 @@ fn shared(path: &Path, size: Size, flags: Flags) -> io::Result<VersionTable> {
     let counts = Memory::map(&servers, 1 << table.log2_slots())?;
     locks::started(&servers)?;
     Ok(VersionTable { table, file: Arc::new(file), locks: Locks::new(Some(servers)), counts, is_joined })
+}
+
+/// Whether a file has no name any more, so that nobody will find it.
+pub(super) fn is_removed(file: &File) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 /// Makes an empty file as long as this, with room for all of it, where the file system can say: who writes to memory for
@@ -120,6 +129,7 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW);
     options
 }
 

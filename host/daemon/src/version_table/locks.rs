@@ -42,6 +42,11 @@ impl Locks {
         Self { file, names: std::array::from_fn(|_| Mutex::default()), marks: Mutex::default() }
     }
 
+    /// What servers share beside the table, if they share it.
+    pub(super) fn servers(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
     /// Waits until nobody else makes, moves or removes names in these directories.
     pub(super) fn names(&self, directories: [u64; 2]) -> [Option<Held<'_>>; 2] {
         let stripe = |ino: u64| (Key::content(ino).hash() % STRIPES as u64) as usize;

@@ -7,8 +7,9 @@
 //! - [`memory`]: what all of them lies in.
 //!
 //! [`crate::counted_fs`] says what each request changes. The keeper of the window shows the table to guests. They may be
-//! able to write to it, so that nothing is read back from it but for guests to see: where slots are was found out before
-//! any guest saw it, and counts are elsewhere.
+//! able to write to it, so that nothing is read back from it but for guests to see: where slots are was found out when this
+//! server started, and counts are elsewhere. Who starts later believes the header: a guest that has written there keeps it
+//! from starting.
 
 mod file;
 mod locks;
@@ -78,6 +79,11 @@ impl VersionTable {
         if !is_whole {
             self.raise_floor();
         }
+    }
+
+    /// Whether somebody has removed what servers share: who starts now makes another table.
+    fn is_removed(&self) -> bool {
+        self.locks.servers().is_some_and(|servers| file::is_removed(servers) || file::is_removed(&self.file))
     }
 
     /// Counts a change of which it is not known what it changed.

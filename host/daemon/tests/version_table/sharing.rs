@@ -271,3 +271,18 @@ fn the_files_of_a_table_are_for_this_user_and_what_is_no_table_is_left_alone() {
     }
     assert_eq!(fs::read(place.path("letter")).unwrap(), letter.as_bytes());
 }
+
+#[test]
+fn a_table_that_somebody_removes_is_believed_no_more() {
+    for name in ["table", "table.servers"] {
+        let place = Place::new();
+        let daemon = place.serve();
+        let machine = Machine::connect(&daemon);
+        let guest = machine.boot();
+        let table = Look::at(&machine).table().expect("a table");
+        assert!(!table.is_void(0), "{name}");
+        fs::remove_file(place.path(name)).unwrap();
+        eventually("all that guests keep is void", || table.is_void(u64::MAX - 1));
+        machine.reset(guest);
+    }
+}

@@ -109,3 +109,23 @@ fn when_events_were_lost_the_floor_is_raised_and_what_is_not_where_it_was_is_not
     fs::write(folder.at("one/other"), "more").unwrap();
     assert!(guest.count().keys.contains(&Key::content(folder.ino("one/other"))));
 }
+
+#[test]
+fn a_directory_that_is_forgotten_while_it_is_looked_up_stays_watched() {
+    let folder = Folder::new();
+    fs::create_dir(folder.at("d")).unwrap();
+    let guest = Guest::new(&folder);
+    let ino = folder.ino("d");
+    guest.look_up("d");
+    for round in 0..2000 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| guest.inotify.forgotten(ino, 1, &guest.counted));
+            scope.spawn(|| guest.look_up("d"));
+        });
+        guest.count();
+        fs::write(folder.at("d/new"), "").unwrap();
+        let seen = guest.count();
+        fs::remove_file(folder.at("d/new")).unwrap();
+        assert!(seen.keys.contains(&Key::name(ino, b"new")) || seen.unknown > 0, "in round {round}");
+    }
+}
