@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn numbers_that_are_not_aligned_are_none_and_a_rest_is_left_out() {
         let memory = Arc::new([7, 8, 9].map(AtomicU64::new));
-        let base = NonNull::from(&memory[0]).cast::<u8>();
+        let base = NonNull::from(&*memory).cast::<u8>();
         let owner = || memory.clone() as Arc<dyn Send + Sync>;
         // SAFETY: in the memory, which its owner keeps; this is only looked at.
         let words = unsafe { SharedWords::new(base, 23, owner()) }.unwrap();
