@@ -82,11 +82,7 @@ impl Inode {
     /// What it leaves as it was stays valid, if nobody else has changed anything since. Gives the version that this has then.
     pub(crate) fn note_own_change(&self, change: &OwnChange, requests: Option<u64>) -> Option<Version> {
         let version = requests.and_then(|requests| self.version_after(change, requests));
-        self.note_change();
-        if let Some(version) = version {
-            let mut attributes = self.attributes().write();
-            attributes.mode = restamped(attributes.mode, change.mode, version);
-        }
+        self.note_change_of(version.map(|version| (change.mode, version)));
         version
     }
 

@@ -77,6 +77,13 @@ impl Attributes {
             self.mode = Validity::NONE;
         }
     }
+
+    /// The mode has the second version now, if it had the first.
+    fn restamp_mode(&mut self, versions: Option<(Version, Version)>) {
+        if let Some((looked, version)) = versions {
+            self.mode = restamped(self.mode, looked, version);
+        }
+    }
 }
 
 /// Set-user-id and set-group-id.
@@ -368,8 +375,14 @@ impl Inode {
     /// A local change is complete that made size, times, links or blocks unknown, but neither owner nor mode, unless
     /// that of a file has set-id bits, which changes of the content take away.
     pub(crate) fn note_change(&self) {
+        self.note_change_of(None);
+    }
+
+    /// As [`Self::note_change`]. The mode, if it was `looked` at before and was of this version, is of the other one now.
+    pub(super) fn note_change_of(&self, mode: Option<(Version, Version)>) {
         let mut attributes = self.attributes.write();
         attributes.expire();
+        attributes.restamp_mode(mode);
         attributes.changed = self.cache.count_change();
     }
 
@@ -413,9 +426,7 @@ impl Inode {
     pub(super) fn note_changed_names(&self, mode: Option<(Version, Version)>) -> (u64, u64) {
         let mut attributes = self.attributes.write();
         attributes.expire();
-        if let Some((looked, version)) = mode {
-            attributes.mode = restamped(attributes.mode, looked, version);
-        }
+        attributes.restamp_mode(mode);
         let number = self.cache.count_change();
         attributes.changed = number;
         // First the number, then whatever is done about the name: who remembers an older reply looks at it last. Under

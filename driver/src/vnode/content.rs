@@ -272,7 +272,10 @@ impl super::Node {
     /// collected goes to the server first: nobody is shown what it would be next to.
     pub(super) fn heed_changes(&self) {
         let verdict = self.inode().content_verdict();
-        let Some(data) = self.inode().data().filter(|_| verdict != Verdict::ByTime) else { return };
+        if verdict == Verdict::ByTime {
+            return;
+        }
+        let Some(data) = self.inode().data() else { return };
         if verdict == Verdict::Old {
             self.inode().renew_content(data);
         }

@@ -1,7 +1,8 @@
 //! The served tree: what answers FUSE requests, and what gives the descriptors that are mapped.
 
 use crate::dax_rule::DaxRule;
-use crate::marked_fs::{MarkedFs, is_regular};
+use crate::marked_fs::MarkedFs;
+use crate::mode::is_regular;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::cell::Cell;

@@ -5,7 +5,7 @@
 //! - [`options`]: the command line; [`serve`]: one front end after the other; [`listener`] and [`sandbox`].
 //! - [`device`]: the vhost-user back end, whose queues have a thread each, and [`gate`]s to stop them by.
 //! - [`requests`]: each request on its way; [`faults`] that are injected; [`statistics`], and their [`report`].
-//! - [`files`]: the tree; [`marked_fs`]: files marked for DAX by a [`dax_rule`].
+//! - [`files`]: the tree; [`marked_fs`]: files marked for DAX by a [`dax_rule`]; [`mode`]: kinds of inodes.
 //! - [`version_table`]: the metadata version table; [`counted_fs`]: which request changes what; [`host_changes`]: what the
 //!   host changes by itself, of what [`watched_fs`] hands out.
 //! - [`mapping`]: SETUPMAPPING and REMOVEMAPPING; [`window`]: what is mapped; [`regions`]: where that lies.
@@ -27,6 +27,7 @@ mod host_changes;
 mod listener;
 mod mapping;
 mod marked_fs;
+mod mode;
 mod opcodes;
 mod options;
 mod pass_on;

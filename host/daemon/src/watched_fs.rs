@@ -2,6 +2,7 @@
 
 use crate::files;
 use crate::host_changes::{Counting, Directories, Found, HostChanges};
+use crate::mode::is_directory;
 use crate::pass_on::pass_on;
 use crate::version_table::{VersionTable, Watch};
 use rustix::fs::OFlags;
@@ -15,9 +16,6 @@ use virtiofsd::filesystem::{
     SetattrValid, SetxattrFlags, ZeroCopyReader, ZeroCopyWriter,
 };
 use virtiofsd::fuse::{Attr, SetattrIn};
-
-const FILE_TYPE: u32 = 0o170_000;
-const DIRECTORY: u32 = 0o040_000;
 
 /// The file system, and who counts.
 pub(crate) struct WatchedFs<F> {
@@ -70,7 +68,7 @@ impl<F: FileSystem + Send + Sync + 'static> WatchedFs<F> {
 }
 
 fn found(nodeid: u64, attr: &Attr) -> Found {
-    Found { nodeid, ino: attr.ino, links: attr.nlink, is_directory: attr.mode & FILE_TYPE == DIRECTORY }
+    Found { nodeid, ino: attr.ino, links: attr.nlink, is_directory: is_directory(attr.mode) }
 }
 
 /// Who looks by itself, for no guest.
@@ -189,80 +187,8 @@ impl<F: FileSystem + Send + Sync + 'static> FileSystem for WatchedFs<F> {
     }
 
     pass_on! {
-        fn getattr(
-            &self, context: Context, nodeid: Self::Inode, handle: Option<Self::Handle>,
-        ) -> io::Result<(Attr, Duration)>;
-        fn setattr(
-            &self, context: Context, nodeid: Self::Inode, attr: SetattrIn, handle: Option<Self::Handle>,
-            valid: SetattrValid,
-        ) -> io::Result<(Attr, Duration)>;
-        fn readlink(&self, context: Context, nodeid: Self::Inode) -> io::Result<Vec<u8>>;
-        fn unlink(&self, context: Context, parent: Self::Inode, name: &CStr) -> io::Result<()>;
-        fn rmdir(&self, context: Context, parent: Self::Inode, name: &CStr) -> io::Result<()>;
-        fn rename(
-            &self, context: Context, old: Self::Inode, old_name: &CStr, new: Self::Inode, new_name: &CStr, flags: u32,
-        ) -> io::Result<()>;
-        fn open(
-            &self, context: Context, nodeid: Self::Inode, kill_priv: bool, flags: u32,
-        ) -> io::Result<(Option<Self::Handle>, OpenOptions)>;
-        fn read<W: ZeroCopyWriter>(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, writer: W, size: u32, offset: u64,
-            lock_owner: Option<u64>, flags: u32,
-        ) -> io::Result<usize>;
-        fn write<R: ZeroCopyReader>(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, reader: R, size: u32, offset: u64,
-            lock_owner: Option<u64>, delayed: bool, kill_priv: bool, flags: u32,
-        ) -> io::Result<usize>;
-        fn flush(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, lock_owner: u64,
-        ) -> io::Result<()>;
-        fn fsync(
-            &self, context: Context, nodeid: Self::Inode, data_only: bool, handle: Self::Handle,
-        ) -> io::Result<()>;
-        fn fallocate(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, mode: u32, offset: u64, length: u64,
-        ) -> io::Result<()>;
-        fn release(
-            &self, context: Context, nodeid: Self::Inode, flags: u32, handle: Self::Handle, flush: bool,
-            flock_release: bool, lock_owner: Option<u64>,
-        ) -> io::Result<()>;
-        fn setxattr(
-            &self, context: Context, nodeid: Self::Inode, name: &CStr, value: &[u8], flags: u32, more: SetxattrFlags,
-        ) -> io::Result<()>;
-        fn getxattr(
-            &self, context: Context, nodeid: Self::Inode, name: &CStr, size: u32,
-        ) -> io::Result<GetxattrReply>;
-        fn listxattr(&self, context: Context, nodeid: Self::Inode, size: u32) -> io::Result<ListxattrReply>;
-        fn removexattr(&self, context: Context, nodeid: Self::Inode, name: &CStr) -> io::Result<()>;
-        fn opendir(
-            &self, context: Context, nodeid: Self::Inode, flags: u32,
-        ) -> io::Result<(Option<Self::Handle>, OpenOptions)>;
-        fn readdir(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, size: u32, offset: u64,
-        ) -> io::Result<Self::DirIter>;
-        fn fsyncdir(
-            &self, context: Context, nodeid: Self::Inode, data_only: bool, handle: Self::Handle,
-        ) -> io::Result<()>;
-        fn releasedir(
-            &self, context: Context, nodeid: Self::Inode, flags: u32, handle: Self::Handle,
-        ) -> io::Result<()>;
-        fn access(&self, context: Context, nodeid: Self::Inode, mask: u32) -> io::Result<()>;
-        fn lseek(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, offset: u64, whence: u32,
-        ) -> io::Result<u64>;
-        fn copyfilerange(
-            &self, context: Context, from: Self::Inode, from_handle: Self::Handle, from_offset: u64, to: Self::Inode,
-            to_handle: Self::Handle, to_offset: u64, length: u64, flags: u64,
-        ) -> io::Result<usize>;
-        fn statfs(&self, context: Context, nodeid: Self::Inode) -> io::Result<libc::statvfs64>;
-        fn syncfs(&self, context: Context, nodeid: Self::Inode) -> io::Result<()>;
-        fn getlk(&self) -> io::Result<()>;
-        fn setlk(&self) -> io::Result<()>;
-        fn setlkw(&self) -> io::Result<()>;
-        fn ioctl(&self) -> io::Result<()>;
-        fn bmap(&self) -> io::Result<()>;
-        fn poll(&self) -> io::Result<()>;
-        fn notify_reply(&self) -> io::Result<()>;
-        fn tmpfile(&self) -> io::Result<(Entry, Option<Self::Handle>, OpenOptions)>;
+        getattr setattr readlink unlink rmdir rename open read write flush fsync fallocate release setxattr getxattr
+        listxattr removexattr opendir readdir fsyncdir releasedir access lseek copyfilerange statfs syncfs getlk setlk
+        setlkw ioctl bmap poll notify_reply tmpfile
     }
 }

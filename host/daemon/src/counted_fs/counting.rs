@@ -1,6 +1,7 @@
 //! What a request changed, and that it is counted whatever becomes of it.
 
 use super::CountedFs;
+use crate::mode::is_directory;
 use crate::version_table::VersionTable;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -10,9 +11,6 @@ use std::io;
 use std::sync::{MutexGuard, PoisonError};
 use virtio_fs_version_table::Key;
 use virtiofsd::filesystem::{Context, Entry, FileSystem, OpenOptions, ROOT_ID};
-
-const FILE_TYPE: u32 = 0o170_000;
-const DIRECTORY: u32 = 0o040_000;
 
 /// What is known of a nodeid.
 pub(super) struct Known {
@@ -76,7 +74,7 @@ impl<F: FileSystem> CountedFs<F> {
         match self.inner.lookup(context, parent.into(), name) {
             Ok(entry) => {
                 self.inner.forget(context, entry.inode.into(), 1);
-                Ok(Some(Found { ino: entry.attr.ino, is_directory: entry.attr.mode & FILE_TYPE == DIRECTORY }))
+                Ok(Some(Found { ino: entry.attr.ino, is_directory: is_directory(entry.attr.mode) }))
             }
             Err(error) if is(&error, Errno::NOENT) => Ok(None),
             Err(error) => Err(error),

@@ -306,53 +306,7 @@ impl<F: FileSystem> FileSystem for CountedFs<F> {
     }
 
     pass_on! {
-        fn getattr(
-            &self, context: Context, nodeid: Self::Inode, handle: Option<Self::Handle>,
-        ) -> io::Result<(Attr, Duration)>;
-        fn readlink(&self, context: Context, nodeid: Self::Inode) -> io::Result<Vec<u8>>;
-        fn read<W: ZeroCopyWriter>(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, writer: W, size: u32, offset: u64,
-            lock_owner: Option<u64>, flags: u32,
-        ) -> io::Result<usize>;
-        fn flush(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, lock_owner: u64,
-        ) -> io::Result<()>;
-        fn fsync(
-            &self, context: Context, nodeid: Self::Inode, data_only: bool, handle: Self::Handle,
-        ) -> io::Result<()>;
-        fn release(
-            &self, context: Context, nodeid: Self::Inode, flags: u32, handle: Self::Handle, flush: bool,
-            flock_release: bool, lock_owner: Option<u64>,
-        ) -> io::Result<()>;
-        fn statfs(&self, context: Context, nodeid: Self::Inode) -> io::Result<libc::statvfs64>;
-        fn getxattr(
-            &self, context: Context, nodeid: Self::Inode, name: &CStr, size: u32,
-        ) -> io::Result<GetxattrReply>;
-        fn listxattr(&self, context: Context, nodeid: Self::Inode, size: u32) -> io::Result<ListxattrReply>;
-        fn opendir(
-            &self, context: Context, nodeid: Self::Inode, flags: u32,
-        ) -> io::Result<(Option<Self::Handle>, OpenOptions)>;
-        fn readdir(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, size: u32, offset: u64,
-        ) -> io::Result<Self::DirIter>;
-        fn fsyncdir(
-            &self, context: Context, nodeid: Self::Inode, data_only: bool, handle: Self::Handle,
-        ) -> io::Result<()>;
-        fn releasedir(
-            &self, context: Context, nodeid: Self::Inode, flags: u32, handle: Self::Handle,
-        ) -> io::Result<()>;
-        fn access(&self, context: Context, nodeid: Self::Inode, mask: u32) -> io::Result<()>;
-        fn lseek(
-            &self, context: Context, nodeid: Self::Inode, handle: Self::Handle, offset: u64, whence: u32,
-        ) -> io::Result<u64>;
-        fn syncfs(&self, context: Context, nodeid: Self::Inode) -> io::Result<()>;
-        fn getlk(&self) -> io::Result<()>;
-        fn setlk(&self) -> io::Result<()>;
-        fn setlkw(&self) -> io::Result<()>;
-        fn ioctl(&self) -> io::Result<()>;
-        fn bmap(&self) -> io::Result<()>;
-        fn poll(&self) -> io::Result<()>;
-        fn notify_reply(&self) -> io::Result<()>;
-        fn tmpfile(&self) -> io::Result<(Entry, Option<Self::Handle>, OpenOptions)>;
+        getattr readlink read flush fsync release statfs getxattr listxattr opendir readdir fsyncdir releasedir access
+        lseek syncfs getlk setlk setlkw ioctl bmap poll notify_reply tmpfile
     }
 }
