@@ -1,9 +1,9 @@
 //! What each request concerns (`SPEC-version-table.md`, section 4).
 
-use super::common::Daemon;
 use super::common::guest::{Guest, Machine};
+use super::common::{Daemon, Folder};
 use super::look::Look;
-use super::requests::{EXCHANGE, EXCL, NOREPLACE, RDWR, ROOT, TRUNC};
+use super::requests::{EXCHANGE, EXCL, NOREPLACE, RDWR, ROOT, TRUNC, WHITEOUT};
 use super::requests::{MODE, SIZE};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -99,6 +99,22 @@ fn a_rename_concerns_both_names_both_directories_what_moves_and_what_is_replaced
         let keys = [names(root, "e"), names(root, "empty"), vec![Key::attributes(e)], both(empty)].concat();
         look.raises("a directory in its place", &keys, || guest.rename((ROOT, "e"), (ROOT, "empty")).unwrap());
     });
+}
+
+/// Not every file system has whiteouts; that in memory has.
+#[test]
+fn a_name_that_a_whiteout_takes_leads_elsewhere() {
+    let folder = Folder::in_memory();
+    fs::create_dir(folder.path().join("share")).unwrap();
+    fs::write(folder.path().join("share/a"), "a").unwrap();
+    let daemon = Daemon::start_in(folder, &["--host-changes", "none", "--version-table", "516K"]);
+    let machine = Machine::connect(&daemon);
+    let mut guest = machine.boot();
+    let (root, a) = (ino(&daemon, ""), ino(&daemon, "a"));
+    let keys = [names(root, "a"), names(root, "b"), vec![Key::attributes(a)]].concat();
+    Look::at(&machine).raises("whiteout", &keys, || guest.rename2((ROOT, "a"), (ROOT, "b"), WHITEOUT).unwrap());
+    assert_ne!(ino(&daemon, "a"), a);
+    machine.reset(guest);
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub(crate) const TRUNC: u32 = 0o1000;
 /// Flags of RENAME2.
 pub(crate) const NOREPLACE: u32 = 1;
 pub(crate) const EXCHANGE: u32 = 2;
+pub(crate) const WHITEOUT: u32 = 4;
 /// What SETATTR sets.
 pub(crate) const MODE: u32 = 1;
 pub(crate) const SIZE: u32 = 8;
